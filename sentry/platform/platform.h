@@ -1,0 +1,171 @@
+/*
+ * The platform: how guest code runs, and how its syscalls and faults come into the sentry.
+ *
+ * Words:
+ *   address space (struct platform_as)   one host process (the stub) that holds a guest's memory
+ *   context (struct platform_ctx)        one guest thread: a host thread of a stub, and its slot
+ *   worker                               a sentry thread; runs a context's event to the end
+ *
+ * Ownership of a context: it is either *in the guest* (running, nobody may touch its registers) or
+ * *owned by one worker* (between the platform_next() that returned it and the platform_next() or
+ * platform_resume() that gives it back). All functions below that take a ctx, platform_kick()
+ * excepted, need the caller to own it.
+ *
+ * Only sentry/platform/ knows which implementation runs.
+ */
+#ifndef MOAT_SENTRY_PLATFORM_H
+#define MOAT_SENTRY_PLATFORM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "sentry/arch/regs.h"
+
+struct platform_as;
+struct platform_ctx;
+
+enum platform_event_kind {
+	EVENT_SYSCALL,	   /* regs->orig_rax is the number; rip is past the instruction */
+	EVENT_FAULT,	   /* a synchronous signal: fields below */
+	EVENT_INTERRUPTED, /* kicked; registers are whole, orig_rax is -1 */
+	EVENT_DEAD,	   /* the stub died or tampered: the process must be killed; no registers */
+};
+
+struct platform_event {
+	enum platform_event_kind kind;
+	int signo, code;	/* EVENT_FAULT: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP; si_code */
+	uint64_t addr;		/* EVENT_FAULT: si_addr (cr2 for SIGSEGV) */
+	uint32_t trapno, error; /* EVENT_FAULT: as in the host's sigcontext */
+};
+
+struct platform_config {
+	const char *name; /* "systrap" or "ptrace" */
+	int num_cpus;	  /* how many workers may usefully spin and run */
+	bool direct_mm;	  /* --mm-commands=direct: private-anonymous commands unverified */
+	int proc_fd;	  /* O_PATH fd of a procfs mount of the sandbox's pid namespace; not owned */
+	/* Called, from any thread of the platform's choosing, when ctx's stub died while no worker
+	 * owned ctx. The kernel then kills the guest process and calls platform_ctx_exit(ctx). */
+	void (*on_death)(struct platform_ctx *ctx, void *owner);
+};
+
+/* --- life of the platform ------------------------------------------------------------------ */
+
+/* Creates the zygote. Called before the sandbox's seccomp filter is installed and before other
+ * threads exist. 0 or -errno. */
+int platform_init(const struct platform_config *config);
+/* Starts what needs threads (the reaper, the spare-stub maker). After the filter. */
+int platform_start_threads(void);
+/* Kills every stub and the zygote. */
+void platform_shutdown(void);
+
+/* --- address spaces and contexts ----------------------------------------------------------- */
+
+/* Takes a clean stub (from the spare pool when one is ready): an address space with nothing mapped
+ * below GUEST_TASK_SIZE, and its first context, owned by the caller, registers all zero. `owner`
+ * is what platform_owner() answers (the task). One reference to *as for the caller. */
+int platform_as_create(void *owner, struct platform_as **as, struct platform_ctx **ctx);
+/* Clones parent's address space, copy on write, like fork(2): *child stands where parent stands,
+ * with the same registers, FPU state and fs_base; owned by the caller, not running yet. */
+int platform_fork(struct platform_ctx *parent, void *owner, struct platform_as **as,
+		  struct platform_ctx **child);
+/* A further context in parent's address space (CLONE_VM: threads and vfork children), same
+ * registers, FPU state and fs_base as parent; owned by the caller, not running yet. */
+int platform_clone_thread(struct platform_ctx *parent, void *owner, struct platform_ctx **child);
+/* Ends the context: its host thread exits and the slot is freed. Consumes ctx. The stub goes with
+ * its last context. */
+void platform_ctx_exit(struct platform_ctx *ctx);
+void platform_as_get(struct platform_as *as);
+void platform_as_put(struct platform_as *as);
+/* Kills the stub at once (SIGKILL). Contexts in the guest then report EVENT_DEAD or on_death. */
+void platform_as_kill(struct platform_as *as);
+
+void *platform_owner(struct platform_ctx *ctx);
+void platform_set_owner(struct platform_ctx *ctx, void *owner);
+struct platform_as *platform_ctx_as(struct platform_ctx *ctx);
+
+/* --- running ------------------------------------------------------------------------------- */
+
+/* The worker's private copy of the context's registers: what the last event left, and what the
+ * next resume will load. Never points into shared memory. */
+struct guest_regs *platform_regs(struct platform_ctx *ctx);
+/* Resumes ctx (unless NULL) and waits for the next event of any context that this worker may
+ * serve. Returns that context, now owned by the caller, with *event filled. NULL: shutting down.
+ * `full` says that the handler changed registers other than rax (false allows the fast way back). */
+struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
+				   struct platform_event *event);
+/* Lets ctx run (full register load) without waiting for it: for a new child. */
+int platform_resume(struct platform_ctx *ctx);
+/* Makes ctx report an event soon. If a worker owns it, its next resume reports EVENT_INTERRUPTED
+ * at once. Any thread; never blocks. The caller makes sure that ctx is not freed meanwhile. */
+void platform_kick(struct platform_ctx *ctx);
+/* Around anything in which a worker may sleep for long: lets another worker serve its contexts.
+ * wait_block() calls them; other code that makes blocking host calls does so itself. */
+void platform_block_begin(void);
+void platform_block_end(void);
+/* Set by the kernel before platform_start_threads: the main function of a further worker thread,
+ * which the platform starts when the last idle worker blocks. It loops over platform_next(). */
+void platform_set_worker_main(void (*worker_main)(void));
+
+/* --- FPU ----------------------------------------------------------------------------------- */
+
+/* Size in bytes of the XSAVE area on this machine (standard format, as in signal frames). */
+size_t platform_fpstate_size(void);
+/* Copies the guest's FPU state out (XSAVE standard format, with the sw_reserved magic bytes that
+ * Linux puts into signal frames) or in (garbage makes the guest fault, nothing else). */
+int platform_get_fpstate(struct platform_ctx *ctx, void *buf, size_t size);
+int platform_set_fpstate(struct platform_ctx *ctx, const void *buf, size_t size);
+/* The initial state, for exec. */
+int platform_reset_fpstate(struct platform_ctx *ctx);
+
+/* --- memory commands -------------------------------------------------------------------------
+ * Executed by ctx's stub thread in its address space, verified by the sentry. Addresses are chosen
+ * by the caller: every mmap is MAP_FIXED. They return when the stub has acknowledged: 0 or -errno
+ * of the host's call. mm->lock may be held. fd is an fd of the sentry, -1 for anonymous. */
+int platform_mmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int prot, int flags,
+		  int fd, uint64_t offset);
+int platform_munmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len);
+int platform_mprotect(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int prot);
+/* Moves or resizes; new_addr is fixed (MREMAP_FIXED|MREMAP_MAYMOVE, or in place when equal). */
+int platform_mremap(struct platform_ctx *ctx, uint64_t addr, uint64_t len, uint64_t new_len,
+		    uint64_t new_addr);
+int platform_madvise(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int advice);
+
+/* --- access to guest memory from outside ---------------------------------------------------
+ * process_vm_readv/writev semantics: page protections count. Return bytes moved (may be short at a
+ * fault) or -errno (-EFAULT when nothing moved; -ESRCH when the stub is gone). Any thread. */
+ssize_t platform_read_mem(struct platform_as *as, const struct iovec *local, int nlocal,
+			  const struct iovec *remote, int nremote);
+ssize_t platform_write_mem(struct platform_as *as, const struct iovec *local, int nlocal,
+			   const struct iovec *remote, int nremote);
+/* /proc/PID/mem semantics: reads and writes through protections (ptrace POKE, patches). */
+ssize_t platform_force_read(struct platform_as *as, uint64_t addr, void *buf, size_t n);
+ssize_t platform_force_write(struct platform_as *as, uint64_t addr, const void *buf, size_t n);
+
+/* Host-side facts for /proc and getrusage. */
+struct platform_usage {
+	uint64_t utime_ns, stime_ns;
+	uint64_t minflt, majflt;
+	uint64_t rss_pages, shared_pages;
+};
+int platform_as_usage(struct platform_as *as, struct platform_usage *usage);
+int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
+
+/* Text at this range may have changed (munmap, mmap over it, made writable): forget patches. */
+void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len);
+
+/* The identity that the stub answers by itself (getpid, gettid, get*id); set at start, after fork,
+ * exec and credential changes. ctx owned by the caller. */
+struct platform_identity {
+	int32_t pid, tid;
+	uint32_t uid, euid, gid, egid;
+};
+void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id);
+
+/* The vDSO for new programs: a page-aligned ELF image in the sentry's memory, and an fd + offset
+ * that hold the same bytes, for platform_mmap. -ENOSYS: none, the program gets no AT_SYSINFO_EHDR. */
+int platform_vdso(const void **image, size_t *size, int *fd, uint64_t *offset);
+
+#endif
