@@ -7,14 +7,14 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#define likely(x)   __builtin_expect(!!(x), 1)
+#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-#define __cleanup(fn)  __attribute__((cleanup(fn)))
+#define __cleanup(fn) __attribute__((cleanup(fn)))
 #define __printf(f, a) __attribute__((format(printf, f, a)))
-#define __must_check   __attribute__((warn_unused_result))
-#define __noreturn	   __attribute__((noreturn))
-#define __weak_symbol  __attribute__((weak))
+#define __must_check __attribute__((warn_unused_result))
+#define __noreturn __attribute__((noreturn))
+#define __weak_symbol __attribute__((weak))
 #define __maybe_unused __attribute__((unused))
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -32,8 +32,8 @@
 		__typeof__(b) max_b_ = (b);                                                        \
 		max_a_ > max_b_ ? max_a_ : max_b_;                                                 \
 	})
-#define ROUND_UP(x, to)	  (((x) + ((to) - 1)) & ~((__typeof__(x))(to) - 1))
-#define ROUND_DOWN(x, to) ((x) & ~((__typeof__(x))(to) - 1))
+#define ROUND_UP(x, to) (((x) + ((to)-1)) & ~((__typeof__(x))(to)-1))
+#define ROUND_DOWN(x, to) ((x) & ~((__typeof__(x))(to)-1))
 
 static inline void free_ptr(void *p)
 {
@@ -50,7 +50,7 @@ static inline void close_fd_ptr(int *fd)
 }
 
 /* char *__free s = strdup(...): freed when it leaves scope. */
-#define __free	   __cleanup(free_ptr)
+#define __free __cleanup(free_ptr)
 /* int __close fd = open(...): closed when it leaves scope, if not negative. */
 #define __close_fd __cleanup(close_fd_ptr)
 

@@ -4,7 +4,8 @@
  *	MUTEX_GUARD(&inode->lock);	unlocked when the scope ends
  *
  * Static initialisers are MUTEX_INIT and RWLOCK_INIT. A lock is never held while blocking for a
- * guest (waiting on a wait queue) or while executing a platform command, unless its comment says so.
+ * guest (waiting on a wait queue) or while executing a platform command, unless its comment says
+ *so.
  */
 #ifndef MOAT_BASE_LOCK_H
 #define MOAT_BASE_LOCK_H
@@ -20,8 +21,14 @@ struct rwlock {
 	pthread_rwlock_t l;
 };
 
-#define MUTEX_INIT  { PTHREAD_MUTEX_INITIALIZER }
-#define RWLOCK_INIT { PTHREAD_RWLOCK_INITIALIZER }
+#define MUTEX_INIT                                                                                 \
+	{                                                                                          \
+		PTHREAD_MUTEX_INITIALIZER                                                          \
+	}
+#define RWLOCK_INIT                                                                                \
+	{                                                                                          \
+		PTHREAD_RWLOCK_INITIALIZER                                                         \
+	}
 
 static inline void mutex_init(struct mutex *m)
 {
@@ -95,15 +102,15 @@ static inline struct rwlock *write_guard_begin(struct rwlock *l)
 }
 
 #define LOCK_CAT2(a, b) a##b
-#define LOCK_CAT(a, b)	LOCK_CAT2(a, b)
+#define LOCK_CAT(a, b) LOCK_CAT2(a, b)
 #define MUTEX_GUARD(m)                                                                             \
-	struct mutex *__cleanup(mutex_guard_end) __maybe_unused LOCK_CAT(guard_, __LINE__) =       \
-		mutex_guard_begin(m)
+	struct mutex *__cleanup(mutex_guard_end)                                                   \
+	__maybe_unused LOCK_CAT(guard_, __LINE__) = mutex_guard_begin(m)
 #define READ_GUARD(l)                                                                              \
-	struct rwlock *__cleanup(rwlock_guard_end) __maybe_unused LOCK_CAT(guard_, __LINE__) =     \
-		read_guard_begin(l)
+	struct rwlock *__cleanup(rwlock_guard_end)                                                 \
+	__maybe_unused LOCK_CAT(guard_, __LINE__) = read_guard_begin(l)
 #define WRITE_GUARD(l)                                                                             \
-	struct rwlock *__cleanup(rwlock_guard_end) __maybe_unused LOCK_CAT(guard_, __LINE__) =     \
-		write_guard_begin(l)
+	struct rwlock *__cleanup(rwlock_guard_end)                                                 \
+	__maybe_unused LOCK_CAT(guard_, __LINE__) = write_guard_begin(l)
 
 #endif

@@ -37,8 +37,8 @@ static void write_line(const char *level, const char *file, int line, const char
 		     (int)(ts.tv_sec / 3600 % 24), (int)(ts.tv_sec / 60 % 60),
 		     (int)(ts.tv_sec % 60), ts.tv_nsec / 1000);
 	if (file)
-		n += snprintf(buf + n, sizeof(buf) - n, "%s:%d: ", strrchr(file, '/') ?
-			      strrchr(file, '/') + 1 : file, line);
+		n += snprintf(buf + n, sizeof(buf) - n,
+			      "%s:%d: ", strrchr(file, '/') ? strrchr(file, '/') + 1 : file, line);
 	m = vsnprintf(buf + n, sizeof(buf) - n - 1, fmt, ap);
 	if (m > (int)sizeof(buf) - n - 2)
 		m = (int)sizeof(buf) - n - 2;
@@ -49,7 +49,7 @@ static void write_line(const char *level, const char *file, int line, const char
 
 void log_write(enum log_level level, const char *file, int line, const char *fmt, ...)
 {
-	static const char *const names[] = { "E", "W", "I", "D" };
+	static const char *const names[] = {"E", "W", "I", "D"};
 	va_list ap;
 
 	va_start(ap, fmt);

@@ -11,7 +11,10 @@ struct refcount {
 	atomic_uint n;
 };
 
-#define REFCOUNT_INIT { 1 }
+#define REFCOUNT_INIT                                                                              \
+	{                                                                                          \
+		1                                                                                  \
+	}
 
 static inline void refcount_init(struct refcount *r)
 {
@@ -28,9 +31,8 @@ static inline bool refcount_inc_not_zero(struct refcount *r)
 	unsigned old = atomic_load_explicit(&r->n, memory_order_relaxed);
 
 	while (old)
-		if (atomic_compare_exchange_weak_explicit(&r->n, &old, old + 1,
-							  memory_order_acquire,
-							  memory_order_relaxed))
+		if (atomic_compare_exchange_weak_explicit(
+			    &r->n, &old, old + 1, memory_order_acquire, memory_order_relaxed))
 			return true;
 	return false;
 }

@@ -16,16 +16,17 @@ struct guest_regs {
 
 #define GUEST_CS 0x33
 #define GUEST_SS 0x2b
-/* Flag bits that a guest may set through a signal frame or ptrace: CF PF AF ZF SF TF DF OF RF AC. */
-#define GUEST_EFLAGS_MASK  0x00050dd5ULL
+/* Flag bits that a guest may set through a signal frame or ptrace: CF PF AF ZF SF TF DF OF RF AC.
+ */
+#define GUEST_EFLAGS_MASK 0x00050dd5ULL
 #define GUEST_EFLAGS_FIXED 0x202ULL /* bit 1 and IF are always set */
 
 /* Guest addresses. GUEST_TASK_SIZE is the end of what a guest may map: everything above, up to
  * the host's end of user space, belongs to the stub. */
-#define PAGE_SIZE	4096UL
-#define PAGE_SHIFT	12
-#define PAGE_MASK	(~(PAGE_SIZE - 1))
+#define PAGE_SIZE 4096UL
+#define PAGE_SHIFT 12
+#define PAGE_MASK (~(PAGE_SIZE - 1))
 #define GUEST_TASK_SIZE 0x7ff000000000ULL
-#define GUEST_MMAP_MIN	0x10000ULL
+#define GUEST_MMAP_MIN 0x10000ULL
 
 #endif

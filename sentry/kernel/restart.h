@@ -5,10 +5,10 @@
 
 #include <errno.h>
 
-#define ERESTARTSYS	      512 /* restart unless a handler without SA_RESTART ran */
-#define ERESTARTNOINTR	      513 /* always restart */
-#define ERESTARTNOHAND	      514 /* restart only if no handler ran */
-#define ENOIOCTLCMD	      515 /* no such ioctl: becomes ENOTTY */
+#define ERESTARTSYS 512		  /* restart unless a handler without SA_RESTART ran */
+#define ERESTARTNOINTR 513	  /* always restart */
+#define ERESTARTNOHAND 514	  /* restart only if no handler ran */
+#define ENOIOCTLCMD 515		  /* no such ioctl: becomes ENOTTY */
 #define ERESTART_RESTARTBLOCK 516 /* restart through restart_syscall(2) with task->restart */
 
 #endif

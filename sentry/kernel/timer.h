@@ -8,8 +8,9 @@
 
 struct ktimer {
 	RB_ENTRY(ktimer) node;
-	int64_t deadline;		  /* monotonic ns */
-	void (*fn)(struct ktimer *timer); /* on the timer thread, no locks held; may re-arm itself */
+	int64_t deadline; /* monotonic ns */
+	void (*fn)(
+		struct ktimer *timer); /* on the timer thread, no locks held; may re-arm itself */
 	bool armed, running;
 };
 

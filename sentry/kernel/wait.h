@@ -96,7 +96,7 @@ void task_wake(struct task *t);
 		we_ret_;                                                                           \
 	})
 #define wait_event_interruptible(q, cond, deadline) wait_event_ex(q, cond, deadline, true, ~0u)
-#define wait_event_killable(q, cond, deadline)	    wait_event_ex(q, cond, deadline, false, ~0u)
+#define wait_event_killable(q, cond, deadline) wait_event_ex(q, cond, deadline, false, ~0u)
 
 /* --- poll ---------------------------------------------------------------------------------- */
 

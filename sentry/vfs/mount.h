@@ -1,0 +1,68 @@
+/*
+ * Mounts, mount namespaces, propagation (man 7 mount_namespaces).
+ * One lock, mount_lock (rwlock), guards the mount tree of all namespaces; it comes before dentry
+ * locks and after inode locks.
+ */
+#ifndef MOAT_SENTRY_VFS_MOUNT_H
+#define MOAT_SENTRY_VFS_MOUNT_H
+
+#include <sys/mount.h>
+
+#include "sentry/vfs/vfs.h"
+
+struct mount {
+	struct refcount refs;
+	int id;
+	struct mount *parent;	   /* NULL when detached; mount_lock */
+	struct dentry *mountpoint; /* counted, in parent's file system */
+	struct dentry *root;	   /* counted */
+	struct super_block *sb;	   /* counted */
+	_Atomic unsigned long
+		flags;	   /* MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_RELATIME */
+	struct mnt_ns *ns; /* not counted; NULL when detached */
+	TAILQ_ENTRY(mount) ns_link, sibling, hash_link;
+	TAILQ_HEAD(, mount) children;
+	/* propagation: mount_lock */
+	int peer_group; /* id, 0: private */
+	int master_group;
+	bool unbindable;
+};
+
+struct mnt_ns {
+	struct refcount refs;
+	unsigned long inum;
+	struct mount *root;
+	TAILQ_HEAD(, mount) mounts;
+	unsigned count;
+	struct wait_queue poll; /* /proc/mounts */
+	uint64_t event;
+};
+
+extern struct rwlock mount_lock;
+
+struct mount *mnt_get(struct mount *m);
+void mnt_put(struct mount *m);
+struct mnt_ns *mnt_ns_get(struct mnt_ns *ns);
+void mnt_ns_put(struct mnt_ns *ns);
+
+/* For the loader. A namespace whose root is a new mount of `sb` (its reference is consumed). */
+int mnt_ns_create(struct super_block *sb, unsigned long flags, struct mnt_ns **out);
+/* Mounts type `fstype` at `target` (a path inside ns, walked from its root with the symlinks of the
+ * container; directories or files are created when `create`). `arg` goes to fs_type->get_super. */
+int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, const char *source,
+		 unsigned long flags, const char *options, void *arg, bool create);
+/* Bind of one place of the namespace on another (maskedPaths, readonlyPaths). */
+int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsigned long flags,
+		bool recursive);
+void mnt_ns_root(struct mnt_ns *ns, struct path *out); /* referenced; topmost mount on the root */
+
+/* The mount on top of (mnt, dentry), if any: replaces *path and returns true. */
+bool follow_mount(struct path *path);
+/* -EROFS unless the path may be written; pairs with mnt_drop_write (counted for remounts). */
+int mnt_want_write(const struct path *path);
+void mnt_drop_write(const struct path *path);
+
+/* Text for /proc/PID/{mounts,mountinfo,mountstats}; malloc'd. root is the reader's root. */
+char *mnt_ns_show(struct mnt_ns *ns, const struct path *root, int kind /* 0 mounts 1 mountinfo */);
+
+#endif

@@ -1,0 +1,236 @@
+/*
+ * The virtual file system: inodes, dentries, super blocks, and the operation tables that file
+ * systems fill. Names and meanings are Linux's (fs.h, dcache.h) unless a comment says otherwise.
+ *
+ * Locks, outermost first:
+ *   rename_lock (cross-directory renames) -> inode->lock of directories (parent before child; of
+ * two unrelated ones the lower address first) -> inode->lock of files -> dcache internals -> file
+ *   system's own locks.
+ * inode->lock of the directory is held (write) by the VFS around create, mkdir, unlink, rmdir,
+ * link, symlink, mknod, rename and lookup; of the inode around setattr, xattr changes and, for file
+ * systems that want it, writes (they take it themselves).
+ */
+#ifndef MOAT_SENTRY_VFS_VFS_H
+#define MOAT_SENTRY_VFS_VFS_H
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/types.h>
+
+#include "base/lock.h"
+#include "base/refcount.h"
+#include "sentry/kernel/wait.h"
+#include "sentry/mm/uaccess.h"
+#include "sentry/vfs/path.h"
+
+struct inode;
+struct dentry;
+struct super_block;
+struct mount;
+struct file;
+struct task;
+struct cred;
+struct kstat;
+
+/* --- attributes ----------------------------------------------------------------------------- */
+
+struct kstat {
+	uint64_t ino, size, blocks; /* blocks of 512 bytes */
+	uint32_t mode, nlink, uid, gid, blksize;
+	uint64_t dev, rdev; /* makedev(3) encoding of the kernel ABI (new_encode_dev) */
+	struct timespec atime, mtime, ctime, btime;
+	uint32_t result_mask;		      /* STATX_* that are valid */
+	uint64_t attributes, attributes_mask; /* STATX_ATTR_* */
+	uint64_t mnt_id;
+};
+
+#define ATTR_MODE 0x001
+#define ATTR_UID 0x002
+#define ATTR_GID 0x004
+#define ATTR_SIZE 0x008
+#define ATTR_ATIME 0x010 /* to `atime`; the VFS has resolved UTIME_NOW */
+#define ATTR_MTIME 0x020
+#define ATTR_CTIME 0x040
+#define ATTR_KILL_PRIV 0x080 /* clear setuid, setgid */
+struct iattr {
+	uint32_t valid; /* ATTR_* */
+	uint32_t mode;
+	uid_t uid;
+	gid_t gid;
+	int64_t size;
+	struct timespec atime, mtime, ctime;
+};
+
+/* --- inodes --------------------------------------------------------------------------------- */
+
+struct inode_operations {
+	/* Directories. `dentry` is negative (inode NULL) on entry. lookup: instantiates it with
+	 * d_instantiate() and returns 0, or leaves it negative and returns 0 for "no such name"
+	 * (the VFS caches negative dentries unless sb->flags has SB_NO_NEGATIVE), or -errno. */
+	int (*lookup)(struct inode *dir, struct dentry *dentry);
+	int (*create)(struct inode *dir, struct dentry *dentry, mode_t mode, bool excl);
+	int (*link)(struct dentry *old, struct inode *dir, struct dentry *dentry);
+	int (*unlink)(struct inode *dir, struct dentry *dentry);
+	int (*symlink)(struct inode *dir, struct dentry *dentry, const char *target);
+	int (*mkdir)(struct inode *dir, struct dentry *dentry, mode_t mode);
+	int (*rmdir)(struct inode *dir, struct dentry *dentry);
+	int (*mknod)(struct inode *dir, struct dentry *dentry, mode_t mode, dev_t dev);
+	/* flags: RENAME_NOREPLACE (checked by the VFS), RENAME_EXCHANGE, RENAME_WHITEOUT. The VFS
+	 * moves the dentries after success. */
+	int (*rename)(struct inode *olddir, struct dentry *old, struct inode *newdir,
+		      struct dentry *new, unsigned flags);
+	int (*tmpfile)(struct inode *dir, mode_t mode, struct inode **out);
+
+	/* Symbolic links: malloc'd target. Magic links (proc) set *jump instead (referenced path).
+	 */
+	int (*get_link)(struct inode *inode, char **target, struct path *jump);
+
+	/* Any. NULL means the generic one, which works on the inode's fields. */
+	int (*permission)(struct inode *inode, int mask);
+	int (*setattr)(struct inode *inode, struct iattr *attr);
+	int (*getattr)(struct inode *inode, struct kstat *stat, uint32_t mask, unsigned flags);
+	ssize_t (*getxattr)(struct inode *inode, const char *name, void *buf, size_t size);
+	int (*setxattr)(struct inode *inode, const char *name, const void *value, size_t size,
+			int flags); /* value NULL: remove */
+	ssize_t (*listxattr)(struct inode *inode, char *buf, size_t size);
+	/* Before the first open for writing, truncation, chmod etc. on a stacked file system; NULL
+	 * elsewhere. */
+	int (*copy_up)(struct dentry *dentry);
+};
+
+/* inode->flags */
+#define S_IMMUTABLE_FL 0x1
+#define S_APPEND_FL 0x2
+#define S_DEAD 0x4 /* removed directory */
+#define S_PRIVATE 0x8
+
+struct inode {
+	struct refcount refs;
+	struct super_block *sb; /* not counted: the inode's dentry or file keeps the mount */
+	uint64_t ino;
+	_Atomic uint32_t mode, nlink;
+	uid_t uid;
+	gid_t gid;
+	uint64_t rdev;
+	_Atomic int64_t size;
+	struct timespec atime, mtime, ctime, btime; /* lock to write; generic getattr copies them */
+	uint32_t flags;
+	struct rwlock lock;
+	const struct inode_operations *ops;
+	const struct file_operations *fops; /* for files opened on it; devices: by vfs/device.c */
+	void *private;			    /* the file system's */
+	/* shared by all files on the inode, made when first needed */
+	struct pipe *fifo;		 /* S_IFIFO: fs/pipe */
+	void *unix_socket;		 /* S_IFSOCK bound by AF_UNIX: net/unix */
+	struct file_lock_context *locks; /* vfs/locks.c */
+	void *watches;			 /* inotify marks: fs/inotify */
+	_Atomic int write_count;	 /* writers; negative: executing (deny write) */
+};
+
+/* A new inode with one reference and zeroed fields; ops from the caller. times are now. */
+struct inode *inode_alloc(struct super_block *sb, uint32_t mode);
+struct inode *inode_get(struct inode *inode);
+void inode_put(struct inode *inode); /* last: sb->ops->evict_inode, then freed */
+void inode_update_time(struct inode *inode, bool m, bool c); /* now; takes lock */
+struct timespec current_time(void);
+
+/* Generic attribute functions, and permission checks with the current task's credentials. */
+int generic_permission(struct inode *inode, int mask); /* MAY_* */
+void generic_fillattr(struct inode *inode, struct kstat *stat);
+int generic_setattr(struct inode *inode, const struct iattr *attr); /* copies what is valid */
+#define MAY_EXEC 1
+#define MAY_WRITE 2
+#define MAY_READ 4
+int inode_permission(struct inode *inode, int mask);
+int vfs_getattr(const struct path *path, struct kstat *stat, uint32_t mask, unsigned flags);
+
+/* --- dentries --------------------------------------------------------------------------------- */
+
+#define NAME_MAX_LEN 255
+struct dentry {
+	struct refcount refs;
+	struct dentry *parent; /* counted; itself for a root. d_lock or rename_lock */
+	char *name; /* owned; stable while the parent's inode lock or a d_get_name copy */
+	uint32_t hash;
+	struct inode *inode; /* counted; NULL: negative */
+	struct super_block *sb;
+	TAILQ_ENTRY(dentry) hash_link, sibling, lru;
+	TAILQ_HEAD(, dentry) children;
+	struct mutex lock;
+	_Atomic uint32_t flags; /* DCACHE_* */
+	_Atomic int mounted;	/* mounts on it, in any namespace */
+	void *private;		/* the file system's (fsdata) */
+};
+#define DCACHE_UNHASHED 0x1 /* deleted, or never to be found by name */
+#define DCACHE_NOCACHE 0x2  /* drop at last put */
+
+struct dentry_operations {
+	/* A cached dentry is about to be used: false drops it and looks up again (proc's pids). */
+	bool (*revalidate)(struct dentry *dentry);
+	void (*release)(struct dentry *dentry);
+	/* The text for d_path of objects without a place in a tree ("pipe:[123]"); malloc'd. */
+	char *(*dname)(struct dentry *dentry);
+};
+
+struct dentry *d_get(struct dentry *d);
+void d_put(struct dentry *d);
+/* Gives a negative dentry its inode; consumes the caller's inode reference. */
+void d_instantiate(struct dentry *d, struct inode *inode);
+/* A root dentry for a super block; consumes the inode reference. */
+struct dentry *d_make_root(struct super_block *sb, struct inode *inode);
+/* Finds or makes the child dentry of a file system that builds its tree itself (proc, tmpfs). With
+ * the parent's inode lock held. Reference for the caller. */
+struct dentry *d_alloc_child(struct dentry *parent, const char *name);
+struct dentry *d_lookup(struct dentry *parent, const char *name, size_t len);
+void d_drop(struct dentry *d); /* unhash */
+/* Drops every unused cached child below d (for file systems whose content changed). */
+void d_prune_children(struct dentry *d);
+
+/* --- super blocks and file system types
+ * ----------------------------------------------------------- */
+
+struct super_operations {
+	void (*evict_inode)(struct inode *inode); /* frees inode->private */
+	int (*statfs)(struct super_block *sb, struct statfs *buf);
+	void (*put_super)(struct super_block *sb);
+	int (*remount)(struct super_block *sb, unsigned long flags, const char *options);
+	/* Options as /proc/mounts shows them after "rw"/"ro", with a leading comma; into buf. */
+	void (*show_options)(struct super_block *sb, char *buf, size_t size);
+};
+
+#define SB_NO_NEGATIVE 0x10000 /* negative dentries are not cached */
+struct super_block {
+	struct refcount refs;
+	const struct fs_type *type;
+	const struct super_operations *ops;
+	const struct dentry_operations *d_ops;
+	struct dentry *root; /* counted */
+	uint64_t dev;	     /* st_dev, unique: vfs gives it */
+	uint64_t magic;	     /* statfs f_type */
+	unsigned long flags; /* MS_RDONLY and SB_* */
+	uint32_t blksize;
+	char *source; /* /proc/mounts's first column; owned */
+	void *private;
+	_Atomic uint64_t next_ino;
+};
+
+struct fs_type {
+	const char *name;
+	bool nodev;	  /* /proc/filesystems */
+	bool guest_mount; /* guests with CAP_SYS_ADMIN may mount it */
+	/* Makes or finds the super block. `data` is the option string (may be NULL); `arg` is for
+	 * types that only the loader mounts (host, overlay). Reference for the caller. */
+	int (*get_super)(const struct fs_type *type, unsigned long flags, const char *source,
+			 const char *data, void *arg, struct super_block **out);
+};
+void fs_register(const struct fs_type *type); /* at init; type is static */
+const struct fs_type *fs_find(const char *name);
+struct super_block *sb_alloc(const struct fs_type *type, const struct super_operations *ops);
+void sb_get(struct super_block *sb);
+void sb_put(struct super_block *sb);
+
+#endif
