@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/lock.h"
+#include "base/log.h"
 #include "netstack/netstack.h"
 
 #define START_NS (1000 * NSEC_PER_SEC)
