@@ -13,6 +13,7 @@
 
 #include "base/lock.h"
 #include "base/refcount.h"
+#include "sentry/kernel/wait.h"
 
 struct task;
 struct thread_group;
@@ -36,7 +37,9 @@ struct ksigaction {
 struct sigqueue {
 	TAILQ_ENTRY(sigqueue) link;
 	guest_siginfo_t info;
-	void *posix_timer; /* the k_itimer whose signal this is, or NULL */
+	void *posix_timer; /* the k_itimer whose signal this is, or NULL: then owned by the queue */
+	bool queued;	   /* of a posix_timer: already in a queue */
+	void *ucount;	   /* whose RLIMIT_SIGPENDING it counts for */
 };
 
 struct sigpending {
@@ -48,7 +51,26 @@ struct sighand {
 	struct refcount refs;
 	struct mutex lock;
 	struct ksigaction action[GUEST_NSIG];
+	struct wait_queue signalfd_wait; /* EPOLLIN whenever a signal is queued */
+	struct sighand *next_free;	 /* memory is never returned: see thread_group->sighand */
 };
+
+/* Locks the group's sighand, which execve may replace meanwhile. Unlock with mutex_unlock. */
+struct sighand *lock_sighand(struct thread_group *tg);
+/* Takes the lowest signal of `set` out of the thread's, then the group's queue: its number, 0 if
+ * there is none. For signalfd and sigtimedwait. sighand->lock held; recalculates pending. */
+int dequeue_signal(struct task *t, sigset64_t set, guest_siginfo_t *info);
+/* Signals in `set` that are pending for t (its own and its group's). Takes sighand->lock. */
+sigset64_t signals_pending(struct task *t, sigset64_t set);
+/* POSIX timers: a signal whose queue entry is the timer's own (posix_timer set, info filled).
+ * t: to that thread; otherwise to tg. 0 queued; 1 it was still queued from last time (an overrun);
+ * -errno. Before a timer is freed, timer_signal_cancel() takes the entry out of its queue. The
+ * delivery calls posix_timer_delivered(). */
+int timer_signal_send(struct thread_group *tg, struct task *t, struct sigqueue *q);
+void timer_signal_cancel(struct thread_group *tg, struct task *t, struct sigqueue *q);
+/* kernel/posix_timer.c: fills si_overrun, re-arms. sighand->lock held: takes no lock that comes
+ * before it. */
+void posix_timer_delivered(void *timer, guest_siginfo_t *info) __attribute__((weak));
 
 /* Sending. `info` may be NULL: filled as SI_KERNEL. They queue, pick a thread, wake it out of
  * wait_block() and kick it out of the guest. Callers have checked permission. 0 or -errno

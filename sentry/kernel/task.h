@@ -89,6 +89,8 @@ enum task_state {
 #define TF_FULL_REGS 0x0008	/* [owner] handler changed registers other than rax */
 #define TF_PARK 0x0010		/* pause, checkpoint: unwind and stop */
 #define TF_NOTIFY_RESUME 0x0020 /* task_work */
+#define TF_EXIT 0x0040		/* [owner] task_exit() was called: the run loop ends the task */
+#define TF_EXITING 0x0080	/* gets no more signals; sighand->lock */
 
 /* A blocked syscall with a relative timeout, to be entered again by restart_syscall(2). */
 struct restart_block {
@@ -112,6 +114,10 @@ struct thread_group {
 	int exit_signal;
 	struct wait_queue child_wait; /* parents sleep here in wait4 */
 
+	/* The handlers of all threads; replaced only by execve. Memory of a sighand is never returned,
+	 * so it may be locked without a reference: see lock_sighand(). */
+	struct sighand *sighand;
+	bool unkillable; /* init of a pid namespace: default actions do not kill it */
 	struct sigpending pending; /* sighand->lock */
 	bool exiting;		   /* group exit under way; sighand->lock */
 	int exit_status;	   /* wait status of the group once exiting */
@@ -171,6 +177,7 @@ struct task {
 	struct pid_ns *pid_ns_children;
 
 	struct sigpending pending; /* sighand->lock */
+	uint32_t jobctl;	   /* JOBCTL_*; sighand->lock */
 	sigset64_t blocked;	   /* sighand->lock to write; owner reads */
 	sigset64_t saved_mask;	   /* [owner] */
 	sigset64_t sigwait_mask;   /* signals that sigtimedwait waits for; sighand->lock */
@@ -203,6 +210,11 @@ struct task {
 	const char *syscall_name; /* [owner] what it is in, for logs and debug.Stacks */
 	uint64_t syscall_nr;
 	bool in_syscall; /* restart applies */
+	struct {
+		uint64_t addr;
+		uint32_t trapno, error;
+	} fault;	/* [owner] the last fault, for signal frames */
+	void *ucount; /* whose RLIMIT_NPROC it counts for: kernel/ucount.c */
 };
 
 /* The task whose event this worker is running, or NULL. */
@@ -237,6 +249,7 @@ pid_t pid_nr_ns(const struct pid *pid, const struct pid_ns *ns);
 struct pid_ns *task_pid_ns(const struct task *t); /* the namespace its own pid lives in */
 pid_t task_tid(const struct task *t);		  /* as the task itself sees it */
 pid_t task_tgid(const struct task *t);
+pid_t group_nr_ns(const struct thread_group *g, const struct pid_ns *ns);
 struct pid *pid_get(struct pid *p);
 void pid_put(struct pid *p);
 /* Looks a number up in a namespace; returns a reference or NULL. */
@@ -258,6 +271,9 @@ long task_clone(struct task *parent, const struct clone_args_k *args); /* child'
  */
 int task_exec(struct task *t, struct file *file, const char *path, char *const argv[],
 	      char *const envp[]);
+/* True if no member of the process group has its parent in another group of the session (POSIX:
+ * orphaned): stop signals of the terminal then fail with EIO. Takes tasklist_lock. */
+bool pgrp_is_orphaned(struct pid *pgrp);
 /* exit(2): marks the current task; the run loop ends it on the way out. */
 void task_exit(struct task *t, int status);
 /* exit_group(2) and fatal signals. */
@@ -265,6 +281,12 @@ void group_exit(struct thread_group *g, int status);
 
 /* Calls fn for each process / thread under tasklist_lock (read). */
 #define for_each_thread(group, t) TAILQ_FOREACH (t, &(group)->threads, thread_link)
+
+/* May the current task read or change t's innards (/proc/PID, process_vm_*, pidfd_getfd)?
+ * 0 or -EPERM. Linux: ptrace_may_access(); fsuid is used when `fscreds`. */
+int ptrace_may_access(struct task *t, bool fscreds);
+/* Sets what the stub answers by itself (getpid, getuid ...) after a change. Owner only. */
+void task_update_identity(struct task *t);
 
 /* --- the kernel: kernel/kernel.c -----------------------------------------------------------------
  */
@@ -282,6 +304,9 @@ struct init_params {
 	bool terminal;	       /* the host fds are one terminal: make it the controlling tty */
 	struct mnt_ns *mnt_ns; /* with its root mounted; consumed */
 	int oom_score_adj;
+	/* As Linux treats PID 1 of a namespace: signals without a handler are ignored. False: they
+	 * kill, as they kill any process (what `moat do` wants). */
+	bool unkillable;
 };
 int kernel_init(int num_cpus, uint64_t total_memory);
 /* Starts worker threads and returns. */
