@@ -317,6 +317,8 @@ int kernel_create_init(const struct init_params *params, struct thread_group **g
 		       const char **what);
 /* Blocks (host thread, not a task) until the group is a zombie; returns its wait status. */
 int kernel_wait_group(struct thread_group *group);
+/* For platform_config.on_death: kills and reaps the guest process whose stub died. */
+void kernel_on_stub_death(struct platform_ctx *ctx, void *owner);
 /* A signal from outside (the CLI, the control server). */
 int kernel_signal_group(struct thread_group *group, int sig);
 
