@@ -26,6 +26,7 @@ struct cred *cred_alloc(void); /* all zero, one reference */
 struct cred *cred_dup(const struct cred *c);
 struct cred *cred_get(struct cred *c);
 void cred_put(struct cred *c);
+void cred_sort_groups(struct cred *c);
 bool cred_in_group(const struct cred *c, gid_t gid); /* fsgid or supplementary */
 static inline bool cred_capable(const struct cred *c, int cap)
 {

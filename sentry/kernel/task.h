@@ -300,8 +300,8 @@ struct init_params {
 	const struct rlimit *rlim; /* RLIM_NLIMITS entries */
 	int umask;
 	bool no_new_privs;
-	int host_fds[3];       /* stdin, stdout, stderr on the host; -1: /dev/null; owned after */
-	bool terminal;	       /* the host fds are one terminal: make it the controlling tty */
+	struct file *stdio[3]; /* descriptors 0 to 2; consumed */
+	struct tty *console;   /* becomes the controlling terminal of the new session, or NULL */
 	struct mnt_ns *mnt_ns; /* with its root mounted; consumed */
 	int oom_score_adj;
 	/* As Linux treats PID 1 of a namespace: signals without a handler are ignored. False: they

@@ -51,6 +51,14 @@ int mnt_ns_create(struct super_block *sb, unsigned long flags, struct mnt_ns **o
  * container; directories or files are created when `create`). `arg` goes to fs_type->get_super. */
 int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, const char *source,
 		 unsigned long flags, const char *options, void *arg, bool create);
+/* The same for a super block that exists; its reference is consumed on success. */
+int mnt_ns_mount_super(struct mnt_ns *ns, const char *target, struct super_block *sb,
+		       unsigned long flags, bool create);
+/* Hides a path: an empty read-only tmpfs over a directory, /dev/null's like over a file. -ENOENT when
+ * there is nothing to hide. */
+int mnt_ns_mask(struct mnt_ns *ns, const char *path);
+/* Changes the per-mount flags of the root mount. */
+int mnt_ns_remount_root(struct mnt_ns *ns, unsigned long flags);
 /* Bind of one place of the namespace on another (maskedPaths, readonlyPaths). */
 int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsigned long flags,
 		bool recursive);
