@@ -1,0 +1,31 @@
+/*
+ * The link: a SOCK_SEQPACKET pair between the process that started a sandbox (the CLI) and the
+ * sandbox. One fixed structure per packet. The CLI treats what comes from the sandbox as hostile:
+ * sizes and values are checked, text is printed with control characters replaced.
+ */
+#ifndef MOAT_BOOT_LINK_H
+#define MOAT_BOOT_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum link_kind {
+	LINK_GO = 1,  /* CLI: your uid and gid maps are written */
+	LINK_SIGNAL,  /* CLI: value is a signal for the first process (or its foreground group) */
+	LINK_WINCH,   /* CLI: the terminal's size changed */
+	LINK_STARTED, /* sandbox: the first process exists */
+	LINK_ERROR,   /* sandbox: could not start; value is the CLI's exit status, text says why */
+	LINK_EXIT,    /* sandbox: value is the wait status of the first process */
+};
+
+struct link_message {
+	uint32_t kind;
+	int32_t value;
+	char text[240]; /* NUL-terminated */
+};
+
+/* 0 or -errno. Receiving returns 0, -EPIPE at the end, -EAGAIN, -EPROTO for a malformed packet. */
+int link_send(int fd, enum link_kind kind, int value, const char *text);
+int link_receive(int fd, struct link_message *msg);
+
+#endif
