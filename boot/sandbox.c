@@ -124,7 +124,8 @@ int sandbox_start(struct sandbox_spec *spec, struct sandbox *sb, char *err, size
 {
 	int sandbox_ends[MAX_GOFER_MOUNTS], gofer_ends[MAX_GOFER_MOUNTS];
 	int links[2], count, ret;
-	unsigned long user_ns = spec->rootless ? CLONE_NEWUSER : 0;
+	/* As root the gofer makes its mount namespace itself, after it has opened its roots. */
+	unsigned long user_ns = spec->rootless ? CLONE_NEWUSER | CLONE_NEWNS : 0;
 
 	*sb = (struct sandbox){.gofer_pidfd = -1, .sandbox_pidfd = -1, .link = -1};
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, links)) {
@@ -151,9 +152,8 @@ int sandbox_start(struct sandbox_spec *spec, struct sandbox *sb, char *err, size
 		snprintf(err, errlen, "cannot create the sandbox's namespaces: %s", strerror(-ret));
 		goto out;
 	}
-	sb->gofer_pid =
-		clone_process(user_ns | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
-			      &sb->gofer_pidfd);
+	sb->gofer_pid = clone_process(user_ns | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS,
+				      &sb->gofer_pidfd);
 	if (sb->gofer_pid == 0)
 		gofer_child_main(spec, gofer_ends, count);
 	if (sb->gofer_pid < 0) {
