@@ -29,6 +29,9 @@
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/mount.h"
 
+/* Waits until the console's output has been written, where it is written in the background. */
+void tty_console_drain(struct tty *tty) __attribute__((weak));
+
 struct loader {
 	const struct sandbox_spec *spec;
 	int link;
@@ -223,7 +226,7 @@ static void *waiter_main(void *arg)
 	struct loader *l = arg;
 	int status = kernel_wait_group(l->init);
 
-	if (l->console)
+	if (l->console && tty_console_drain)
 		tty_console_drain(l->console);
 	link_send(l->link, LINK_EXIT, status, NULL);
 	/* The init of the pid namespace: every stub goes with it. */

@@ -21,6 +21,7 @@
 #include "boot/link.h"
 #include "boot/sandbox.h"
 #include "filter/filter.h"
+#include "sentry/fs/hostfd/hostfd.h"
 #include "sentry/kernel/task.h"
 #include "sentry/platform/platform.h"
 
@@ -111,6 +112,9 @@ void sandbox_child_main(const struct sandbox_spec *spec, int link, const int *go
 	ret = platform_init(&config);
 	if (ret)
 		fail(link, "platform", ret);
+	ret = hostfd_init();
+	if (ret)
+		fail(link, "standard input and output", ret);
 	ret = filter_install_sandbox();
 	if (ret)
 		fail(link, "seccomp filter", ret);
