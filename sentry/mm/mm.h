@@ -36,7 +36,8 @@ struct task;
 
 struct vm_area {
 	RB_ENTRY(vm_area) node;
-	uint64_t start, end; /* page aligned */
+	uint64_t start, end;   /* page aligned */
+	uint64_t gap, max_gap; /* free bytes below it; the largest in its subtree: vma.c */
 	int prot;	     /* PROT_* as the guest asked */
 	uint32_t flags;
 	struct file *file; /* referenced; NULL for anonymous */
@@ -66,6 +67,9 @@ struct mm {
 	uint64_t total_vm, locked_vm, data_vm, stack_vm, exec_vm; /* pages */
 	uint64_t hiwater_vm, hiwater_rss;
 	uint32_t def_flags; /* mlockall(MCL_FUTURE) */
+	unsigned map_count; /* VMAs in the tree */
+	uint64_t stale_addr; /* the last stale fault, and how often in a row: fault.c */
+	unsigned stale_count;
 	int dumpable;
 };
 
@@ -88,7 +92,7 @@ struct mm *mm_get(struct mm *mm);
 void mm_put(struct mm *mm);
 /* Duplicates the tree for a fork whose stub is already cloned; runs the commands that DONTFORK and
  * WIPEFORK need in the child's context. parent->lock must be held by the caller around both the
- * clone of the stub and this call. */
+ * clone of the stub and this call. Consumes the caller's reference to child_as on success only. */
 int mm_fork(struct mm *parent, struct platform_as *child_as, struct platform_ctx *child_ctx,
 	    struct mm **out);
 

@@ -1,0 +1,142 @@
+/*
+ * Kernel timers: one thread, a tree ordered by deadline.
+ *
+ * timer_lock guards the tree and every timer's state. A function runs without it; `running` stays
+ * set meanwhile, so that ktimer_cancel_sync() can wait for it.
+ */
+#include "sentry/kernel/timer.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/log.h"
+
+static struct mutex timer_lock = MUTEX_INIT;
+static pthread_cond_t tree_changed; /* an earlier deadline came in */
+static pthread_cond_t fn_done = PTHREAD_COND_INITIALIZER;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_t timer_thread;
+static RB_HEAD(ktimer_tree, ktimer) timers = RB_INITIALIZER(&timers);
+
+static int ktimer_compare(const struct ktimer *a, const struct ktimer *b)
+{
+	if (a->deadline != b->deadline)
+		return a->deadline < b->deadline ? -1 : 1;
+	return a < b ? -1 : a > b;
+}
+RB_PROTOTYPE_STATIC(ktimer_tree, ktimer, node, ktimer_compare)
+RB_GENERATE_STATIC(ktimer_tree, ktimer, node, ktimer_compare)
+
+static void init_once(void)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&tree_changed, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
+/* Sleeps until the first deadline; timer_lock held. */
+static void wait_for_first(void)
+{
+	struct ktimer *first = RB_MIN(ktimer_tree, &timers);
+	struct timespec until;
+
+	if (!first) {
+		pthread_cond_wait(&tree_changed, &timer_lock.m);
+		return;
+	}
+	if (first->deadline <= 0)
+		return;
+	until.tv_sec = first->deadline / NSEC_PER_SEC;
+	until.tv_nsec = first->deadline % NSEC_PER_SEC;
+	pthread_cond_timedwait(&tree_changed, &timer_lock.m, &until);
+}
+
+static void *timer_main(void *arg)
+{
+	mutex_lock(&timer_lock);
+	for (;;) {
+		struct ktimer *t = RB_MIN(ktimer_tree, &timers);
+
+		if (!t || t->deadline > monotonic_ns()) {
+			wait_for_first();
+			continue;
+		}
+		RB_REMOVE(ktimer_tree, &timers, t);
+		t->armed = false;
+		t->running = true;
+		mutex_unlock(&timer_lock);
+		t->fn(t);
+		mutex_lock(&timer_lock);
+		/* Freed or not: nobody frees a timer without ktimer_cancel_sync(). */
+		t->running = false;
+		pthread_cond_broadcast(&fn_done);
+	}
+	return NULL;
+}
+
+int ktimer_start_thread(void)
+{
+	sigset_t all, old;
+	int err;
+
+	pthread_once(&once, init_once);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	err = pthread_create(&timer_thread, NULL, timer_main, NULL);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return -err;
+}
+
+void ktimer_init(struct ktimer *t, void (*fn)(struct ktimer *))
+{
+	*t = (struct ktimer){.fn = fn};
+}
+
+void ktimer_arm(struct ktimer *t, int64_t deadline)
+{
+	pthread_once(&once, init_once);
+	MUTEX_GUARD(&timer_lock);
+	if (t->armed)
+		RB_REMOVE(ktimer_tree, &timers, t);
+	t->deadline = deadline;
+	t->armed = true;
+	RB_INSERT(ktimer_tree, &timers, t);
+	if (RB_MIN(ktimer_tree, &timers) == t)
+		pthread_cond_signal(&tree_changed);
+}
+
+static bool cancel_locked(struct ktimer *t)
+{
+	bool armed = t->armed;
+
+	if (armed)
+		RB_REMOVE(ktimer_tree, &timers, t);
+	t->armed = false;
+	return armed;
+}
+
+bool ktimer_cancel(struct ktimer *t)
+{
+	MUTEX_GUARD(&timer_lock);
+	return cancel_locked(t);
+}
+
+bool ktimer_cancel_sync(struct ktimer *t)
+{
+	bool armed;
+
+	MUTEX_GUARD(&timer_lock);
+	armed = cancel_locked(t);
+	while (t->running && !pthread_equal(pthread_self(), timer_thread)) {
+		pthread_cond_wait(&fn_done, &timer_lock.m);
+		/* It may have armed itself again. */
+		armed |= cancel_locked(t);
+	}
+	return armed;
+}

@@ -1,0 +1,295 @@
+/* madvise, and locking in memory (man 2 madvise, mlock). */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "sentry/kernel/cred.h"
+#include "sentry/mm/mman.h"
+#include "sentry/mm/vma.h"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24
+#endif
+
+/* --- madvise ---------------------------------------------------------------------------------- */
+
+static int check_vma(const struct vm_area *vma, int advice)
+{
+	switch (advice) {
+	case MADV_DONTNEED:
+		return vma->flags & VM_LOCKED ? -EINVAL : 0;
+	case MADV_FREE:
+		return vma_is_private_anon(vma) ? 0 : -EINVAL;
+	case MADV_REMOVE:
+		if (vma->flags & VM_LOCKED)
+			return -EINVAL;
+		if (!(vma->flags & VM_SHARED) || vma->host_fd < 0)
+			return -EINVAL;
+		return vma->prot & PROT_WRITE ? 0 : -EACCES;
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+		return vma->flags & VM_LOCKED ? -EINVAL : 0;
+	case MADV_WIPEONFORK:
+		return vma_is_private_anon(vma) && !vma->file ? 0 : -EINVAL;
+	case MADV_DOFORK:
+		return vma->flags & VM_SPECIAL ? -EINVAL : 0;
+	default:
+		return 0;
+	}
+}
+
+/* Advice that changes only what the tree says; true if `advice` is of that kind. */
+static bool flag_advice(int advice, uint32_t *set, uint32_t *clear)
+{
+	*set = *clear = 0;
+	switch (advice) {
+	case MADV_DONTFORK:
+		*set = VM_DONTFORK;
+		return true;
+	case MADV_DOFORK:
+		*clear = VM_DONTFORK;
+		return true;
+	case MADV_WIPEONFORK:
+		*set = VM_WIPEFORK;
+		return true;
+	case MADV_KEEPONFORK:
+		*clear = VM_WIPEFORK;
+		return true;
+	case MADV_DONTDUMP:
+		*set = VM_DONTDUMP;
+		return true;
+	case MADV_DODUMP:
+		*clear = VM_DONTDUMP;
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Advice that the host carries out on the pages. */
+static bool host_advice(int advice)
+{
+	switch (advice) {
+	case MADV_NORMAL:
+	case MADV_RANDOM:
+	case MADV_SEQUENTIAL:
+	case MADV_WILLNEED:
+	case MADV_DONTNEED:
+	case MADV_FREE:
+	case MADV_REMOVE:
+	case MADV_COLD:
+	case MADV_PAGEOUT:
+	case MADV_POPULATE_READ:
+	case MADV_POPULATE_WRITE:
+	case MADV_COLLAPSE:
+	case MADV_HUGEPAGE:
+	case MADV_NOHUGEPAGE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int apply(struct mm *mm, struct platform_ctx *ctx, struct vm_area **vma, uint64_t start,
+		 uint64_t end, int advice)
+{
+	uint32_t set, clear;
+	int ret = check_vma(*vma, advice);
+
+	if (ret)
+		return ret;
+	if (flag_advice(advice, &set, &clear)) {
+		if (mm->map_count + 2 > MAX_MAP_COUNT)
+			return -ENOMEM;
+		ret = vma_split_around(mm, start, end);
+		*vma = vma_find(mm, start);
+		if (!ret)
+			(*vma)->flags = ((*vma)->flags | set) & ~clear;
+		return ret;
+	}
+	/* Merging pages across processes is off, as on a kernel where KSM does not run. */
+	if (!host_advice(advice))
+		return 0;
+	ret = platform_madvise(ctx, start, end - start, advice);
+	/* Text that comes back from its file has lost what the platform patched. */
+	if (!ret && (advice == MADV_DONTNEED || advice == MADV_REMOVE) &&
+	    ((*vma)->prot & PROT_EXEC))
+		platform_text_changed(mm->as, start, end - start);
+	/* Hints that this host does not know are still only hints. */
+	if (ret == -EINVAL && (advice == MADV_HUGEPAGE || advice == MADV_NOHUGEPAGE))
+		ret = 0;
+	return ret;
+}
+
+static bool known_advice(int advice)
+{
+	uint32_t set, clear;
+
+	return host_advice(advice) || flag_advice(advice, &set, &clear) ||
+	       advice == MADV_MERGEABLE || advice == MADV_UNMERGEABLE;
+}
+
+int mm_madvise(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t len, int advice)
+{
+	uint64_t size = ROUND_UP(len, PAGE_SIZE), end, at = addr;
+	struct vm_area *vma;
+	int unmapped = 0, ret = 0;
+
+	if (!known_advice(advice) || (addr & ~PAGE_MASK) || (len && !size))
+		return -EINVAL;
+	if (__builtin_add_overflow(addr, size, &end))
+		return -EINVAL;
+	if (end == addr)
+		return 0;
+	MUTEX_GUARD(&mm->lock);
+	/* Holes are passed over, and reported at the end. */
+	for (vma = vma_find(mm, addr); at < end; vma = vma_next(vma)) {
+		uint64_t upto;
+
+		if (!vma || vma->start >= end) {
+			unmapped = -ENOMEM;
+			break;
+		}
+		if (vma->start > at) {
+			unmapped = -ENOMEM;
+			at = vma->start;
+		}
+		upto = MIN(vma->end, end);
+		ret = apply(mm, ctx, &vma, at, upto, advice);
+		if (ret)
+			break;
+		at = upto;
+	}
+	vma_merge_range(mm, addr, MIN(end, GUEST_TASK_SIZE));
+	return ret ? ret : unmapped;
+}
+
+/* --- mlock ------------------------------------------------------------------------------------ */
+
+static uint64_t unlocked_bytes(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vm_area *vma;
+	uint64_t bytes = 0;
+
+	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma))
+		if (!(vma->flags & VM_LOCKED))
+			bytes += MIN(vma->end, end) - MAX(vma->start, start);
+	return bytes;
+}
+
+/* Makes pages resident as far as they can be; the host's swapping is its own business. */
+static void populate(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end)
+{
+	struct vm_area *vma;
+
+	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
+		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);
+		bool write = (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED);
+
+		if (vma->prot == PROT_NONE || (vma->flags & VM_GROWSDOWN))
+			continue;
+		platform_madvise(ctx, from, to - from,
+				 write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+	}
+}
+
+static int set_locked(struct mm *mm, uint64_t start, uint64_t end, bool lock)
+{
+	struct vm_area *vma;
+	int ret;
+
+	if (mm->map_count + 2 > MAX_MAP_COUNT)
+		return -ENOMEM;
+	ret = vma_split_around(mm, start, end);
+	if (ret)
+		return ret;
+	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
+		if (vma->flags & VM_SPECIAL)
+			continue;
+		vma_account(mm, vma, vma->end - vma->start, -1);
+		vma->flags = lock ? vma->flags | VM_LOCKED : vma->flags & ~VM_LOCKED;
+		vma_account(mm, vma, vma->end - vma->start, 1);
+	}
+	vma_merge_range(mm, start, end);
+	return 0;
+}
+
+/* The page range that a lock call means: it rounds its address down. */
+static int lock_range(uint64_t addr, uint64_t len, uint64_t *start, uint64_t *end)
+{
+	*start = addr & PAGE_MASK;
+	if (__builtin_add_overflow(addr, len, end) || *end > -PAGE_SIZE)
+		return -EINVAL;
+	*end = ROUND_UP(*end, PAGE_SIZE);
+	return 0;
+}
+
+int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t len, bool onfault)
+{
+	uint64_t start, end;
+	int ret;
+
+	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+		return -EPERM;
+	ret = lock_range(addr, len, &start, &end);
+	if (ret)
+		return ret;
+	if (start == end)
+		return 0;
+	MUTEX_GUARD(&mm->lock);
+	if (!mm_may_lock(mm, MIN(unlocked_bytes(mm, start, end), GUEST_TASK_SIZE)) ||
+	    (mm_rlimit(RLIMIT_MEMLOCK) < end - start && !capable(CAP_IPC_LOCK)))
+		return -ENOMEM;
+	if (!vma_range_mapped(mm, start, end))
+		return -ENOMEM;
+	ret = set_locked(mm, start, end, true);
+	if (!ret && !onfault)
+		populate(mm, ctx, start, end);
+	return ret;
+}
+
+int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len)
+{
+	uint64_t start, end;
+	int ret = lock_range(addr, len, &start, &end);
+
+	if (ret || start == end)
+		return ret;
+	MUTEX_GUARD(&mm->lock);
+	if (!vma_range_mapped(mm, start, end))
+		return -ENOMEM;
+	return set_locked(mm, start, end, false);
+}
+
+int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
+{
+	if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
+		return -EINVAL;
+	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+		return -EPERM;
+	MUTEX_GUARD(&mm->lock);
+	if ((flags & MCL_CURRENT) && !capable(CAP_IPC_LOCK) &&
+	    mm->total_vm > mm_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+		return -ENOMEM;
+	mm->def_flags = flags & MCL_FUTURE ? VM_LOCKED : 0;
+	if (flags & MCL_CURRENT) {
+		set_locked(mm, GUEST_MMAP_MIN, GUEST_TASK_SIZE, true);
+		if (!(flags & MCL_ONFAULT))
+			populate(mm, ctx, GUEST_MMAP_MIN, GUEST_TASK_SIZE);
+	}
+	return 0;
+}
+
+void mm_munlockall(struct mm *mm)
+{
+	MUTEX_GUARD(&mm->lock);
+	mm->def_flags = 0;
+	set_locked(mm, GUEST_MMAP_MIN, GUEST_TASK_SIZE, false);
+}
