@@ -27,8 +27,8 @@ static int ktimer_compare(const struct ktimer *a, const struct ktimer *b)
 		return a->deadline < b->deadline ? -1 : 1;
 	return a < b ? -1 : a > b;
 }
-RB_PROTOTYPE_STATIC(ktimer_tree, ktimer, node, ktimer_compare)
-RB_GENERATE_STATIC(ktimer_tree, ktimer, node, ktimer_compare)
+RB_PROTOTYPE_INTERNAL(ktimer_tree, ktimer, node, ktimer_compare, __maybe_unused static)
+RB_GENERATE_INTERNAL(ktimer_tree, ktimer, node, ktimer_compare, __maybe_unused static)
 
 static void init_once(void)
 {
