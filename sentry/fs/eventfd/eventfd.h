@@ -1,0 +1,10 @@
+/* Event counters as files (man 2 eventfd). */
+#ifndef MOAT_SENTRY_FS_EVENTFD_EVENTFD_H
+#define MOAT_SENTRY_FS_EVENTFD_EVENTFD_H
+
+#include "sentry/vfs/file.h"
+
+/* A new one, not in any fd table. flags: O_NONBLOCK. */
+int eventfd_create(unsigned initial, bool semaphore, uint32_t flags, struct file **out);
+
+#endif
