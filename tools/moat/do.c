@@ -1,7 +1,5 @@
 /* moat do: one program in a fresh sandbox over the host's files. */
 #include <errno.h>
-#include <fcntl.h>
-#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,21 +11,15 @@
 #include "base/compiler.h"
 #include "boot/sandbox.h"
 #include "tools/moat/cli.h"
+#include "tools/moat/sandbox_flags.h"
 
 enum {
-	FLAG_ROOTFS = 1000,
+	FLAG_ROOTFS = FLAG_OWN,
 	FLAG_CWD,
 	FLAG_ENV,
 	FLAG_USER,
 	FLAG_VOLUME,
 	FLAG_HOSTNAME,
-	FLAG_NETWORK,
-	FLAG_PLATFORM,
-	FLAG_STRACE,
-	FLAG_DEBUG_LOG,
-	FLAG_MEMORY,
-	FLAG_TIMEOUT,
-	FLAG_MM_COMMANDS,
 };
 
 static const struct option flags[] = {
@@ -37,13 +29,7 @@ static const struct option flags[] = {
 	{"user", required_argument, NULL, FLAG_USER},
 	{"volume", required_argument, NULL, FLAG_VOLUME},
 	{"hostname", required_argument, NULL, FLAG_HOSTNAME},
-	{"network", required_argument, NULL, FLAG_NETWORK},
-	{"platform", required_argument, NULL, FLAG_PLATFORM},
-	{"strace", no_argument, NULL, FLAG_STRACE},
-	{"debug-log", required_argument, NULL, FLAG_DEBUG_LOG},
-	{"memory", required_argument, NULL, FLAG_MEMORY},
-	{"timeout", required_argument, NULL, FLAG_TIMEOUT},
-	{"mm-commands", required_argument, NULL, FLAG_MM_COMMANDS},
+	SANDBOX_FLAGS,
 	{0},
 };
 
@@ -56,18 +42,6 @@ struct do_flags {
 static int out_of_memory(void)
 {
 	return cli_error("do: %s", strerror(ENOMEM));
-}
-
-static int take_debug_log(struct sandbox_spec *spec, const char *path)
-{
-	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return cli_error("do: cannot open the log %s: %s", path, strerror(errno));
-	if (spec->log_fd >= 0)
-		close(spec->log_fd);
-	spec->log_fd = fd;
-	return 0;
 }
 
 static int take_hostname(struct sandbox_spec *spec, const char *name)
@@ -102,36 +76,8 @@ static int take_flag(struct sandbox_spec *spec, struct do_flags *f, int flag, co
 		return strv_append(&f->volumes, value) ? 0 : out_of_memory();
 	case FLAG_HOSTNAME:
 		return take_hostname(spec, value);
-	case FLAG_NETWORK:
-		if (strcmp(value, "none"))
-			return cli_error("do: --network=%s is not supported; only none is", value);
-		return 0;
-	case FLAG_PLATFORM:
-		if (strcmp(value, "systrap"))
-			return cli_error("do: no platform '%s'; there is systrap", value);
-		spec->platform = value;
-		return 0;
-	case FLAG_STRACE:
-		spec->strace = true;
-		return 0;
-	case FLAG_DEBUG_LOG:
-		return take_debug_log(spec, value);
-	case FLAG_MEMORY:
-		if (!parse_size(value, &spec->memory) || spec->memory < 1 << 20)
-			return cli_error("do: --memory must be a size of at least 1M: %s", value);
-		return 0;
-	case FLAG_TIMEOUT:
-		if (!parse_duration(value, &spec->timeout_ns))
-			return cli_error("do: --timeout must be a duration, as 90s or 1m30s: %s",
-					 value);
-		return 0;
-	case FLAG_MM_COMMANDS:
-		if (strcmp(value, "direct") && strcmp(value, "verified"))
-			return cli_error("do: --mm-commands must be direct or verified: %s", value);
-		spec->direct_mm = !strcmp(value, "direct");
-		return 0;
 	}
-	return cli_error("do: flag %d", flag);
+	return sandbox_flag_take("do", spec, flag, value);
 }
 
 static int add_volume(struct sandbox_spec *spec, const char *volume)
@@ -295,15 +241,7 @@ const struct cli_command cli_do = {
 		 "  --env NAME=VALUE        set a variable; the others are the caller's\n"
 		 "  --user USER[:GROUP]     names or numbers, looked up in the root file system\n"
 		 "  --volume SRC:DST[:ro]   show the host's SRC at DST, writable unless ro\n"
-		 "  --hostname NAME         default: moat\n"
-		 "  --network none          the only one yet\n"
-		 "  --platform systrap      the only one yet\n"
-		 "  --memory SIZE           what the program may use, as 512M\n"
-		 "  --timeout DURATION      end it after this time, as 90s or 1m30s (status 124)\n"
-		 "  --strace                log every system call of the program\n"
-		 "  --debug-log FILE        append the log to FILE instead of stderr\n"
-		 "  --mm-commands HOW       verified (default), or direct: private memory changes\n"
-		 "                          without asking the kernel, faster\n\n"
+		 "  --hostname NAME         default: moat\n" SANDBOX_FLAGS_HELP "\n"
 		 "The exit status is the program's, or 128 and the signal that ended it; 125 when\n"
 		 "moat failed, 126 when the program cannot be executed, 127 when there is none.\n",
 	.run = run_do,

@@ -1,0 +1,13 @@
+/* config.json's root and mounts. For boot/oci.c. */
+#ifndef MOAT_BOOT_OCI_MOUNTS_H
+#define MOAT_BOOT_OCI_MOUNTS_H
+
+#include "boot/json_bind.h"
+#include "boot/spec.h"
+
+/* mounts[0]: an upper layer in memory over root.path. */
+void oci_parse_root(struct json_bind *b, json_t *config, struct sandbox_spec *spec);
+/* The others in their order, and a /dev if none of them is one. */
+void oci_parse_mounts(struct json_bind *b, json_t *config, struct sandbox_spec *spec);
+
+#endif

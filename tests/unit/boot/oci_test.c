@@ -1,0 +1,141 @@
+/* config.json: what is read from it, and what its errors say. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+
+#include <cmocka.h>
+
+#include "boot/oci.h"
+
+static struct sandbox_spec spec;
+static char err[512];
+
+static int parse(const char *text)
+{
+	spec_init(&spec);
+	err[0] = 0;
+	return oci_parse(text, strlen(text), &spec, err, sizeof(err));
+}
+
+static void assert_error(const char *text, const char *message)
+{
+	assert_int_not_equal(parse(text), 0);
+	assert_string_equal(err, message);
+	spec_free(&spec);
+}
+
+#define PROCESS "\"process\":{\"cwd\":\"/\",\"args\":[\"sh\"]"
+#define ROOT "\"root\":{\"path\":\"rootfs\"}"
+#define CONFIG(process, rest) "{\"ociVersion\":\"1.0.2\"," PROCESS process "}," ROOT rest "}"
+
+static void config_minimal_is_accepted(void **state)
+{
+	assert_int_equal(parse(CONFIG("", "")), 0);
+	assert_string_equal(spec.argv[0], "sh");
+	assert_null(spec.argv[1]);
+	assert_non_null(spec.envp);
+	assert_string_equal(spec.mounts[0].source, "rootfs");
+	assert_true(spec.mounts[0].overlay);
+	/* the runtime supplies /dev */
+	assert_int_equal(spec.nmounts, 2);
+	assert_string_equal(spec.mounts[1].fstype, "devtmpfs");
+	spec_free(&spec);
+}
+
+static void config_process_is_read(void **state)
+{
+	assert_int_equal(
+		parse(CONFIG(",\"env\":[\"A=b\"],\"terminal\":true,\"noNewPrivileges\":true,"
+			     "\"oomScoreAdj\":7,\"user\":{\"uid\":1,\"gid\":2,\"umask\":63,"
+			     "\"additionalGids\":[3,4]},"
+			     "\"capabilities\":{\"bounding\":[\"CAP_KILL\"],"
+			     "\"permitted\":[\"CAP_KILL\"],\"effective\":[\"CAP_KILL\"]},"
+			     "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":5,"
+			     "\"hard\":18446744073709551615}]",
+			     "")),
+		0);
+	assert_string_equal(spec.envp[0], "A=b");
+	assert_true(spec.terminal && spec.no_new_privs);
+	assert_int_equal(spec.oom_score_adj, 7);
+	assert_int_equal(spec.uid, 1);
+	assert_int_equal(spec.gid, 2);
+	assert_int_equal(spec.umask, 63);
+	assert_int_equal(spec.ngroups, 2);
+	assert_int_equal(spec.groups[1], 4);
+	assert_int_equal(spec.caps.effective, 1 << 5);
+	assert_int_equal(spec.rlim[RLIMIT_NOFILE].rlim_cur, 5);
+	assert_true(spec.rlim[RLIMIT_NOFILE].rlim_max == RLIM_INFINITY);
+	spec_free(&spec);
+}
+
+static void config_mounts_are_read(void **state)
+{
+	assert_int_equal(
+		parse(CONFIG("", ",\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\","
+				 "\"options\":[\"nosuid\"]},"
+				 "{\"destination\":\"/dev\",\"type\":\"tmpfs\","
+				 "\"options\":[\"size=64k\",\"mode=755\",\"strictatime\"]},"
+				 "{\"destination\":\"/data\",\"type\":\"none\",\"source\":\"d\","
+				 "\"options\":[\"rbind\",\"ro\"]},"
+				 "{\"destination\":\"/t\",\"type\":\"tmpfs\",\"source\":\"t\","
+				 "\"options\":[\"size=1m\",\"uid=5\"]}]")),
+		0);
+	assert_int_equal(spec.nmounts, 5);
+	assert_string_equal(spec.mounts[1].fstype, "proc");
+	assert_int_equal(spec.mounts[1].flags, MS_NOSUID);
+	assert_string_equal(spec.mounts[2].fstype, "devtmpfs");
+	assert_string_equal(spec.mounts[2].options, "mode=755");
+	assert_int_equal(spec.mounts[3].kind, MOUNT_HOST);
+	assert_false(spec.mounts[3].overlay);
+	assert_int_equal(spec.mounts[3].flags, MS_RDONLY);
+	assert_string_equal(spec.mounts[4].options, "size=1m,uid=5");
+	spec_free(&spec);
+}
+
+static void config_error_names_the_place(void **state)
+{
+	assert_error("{", "config.json: line 1, column 1: string or '}' expected near end of file");
+	assert_error("[]", "config.json: expected an object");
+	assert_error("{}", "config.json: ociVersion: missing");
+	assert_error("{\"ociVersion\":\"2.0\"}",
+		     "config.json: ociVersion: version '2.0' is not supported; 1.x is");
+	assert_error("{\"ociVersion\":\"1.0\"}", "config.json: process: missing");
+	assert_error("{\"ociVersion\":\"1.0\",\"process\":{\"cwd\":\"/\",\"args\":[1]}}",
+		     "config.json: process.args[0]: expected a string");
+	assert_error("{\"ociVersion\":\"1.0\",\"process\":{\"cwd\":\"/\",\"args\":[]}}",
+		     "config.json: process.args: empty");
+	assert_error("{\"ociVersion\":\"1.0\",\"process\":{\"cwd\":\"x\",\"args\":[\"a\"]}}",
+		     "config.json: process.cwd: expected an absolute path");
+	assert_error("{\"ociVersion\":\"1.0\"," PROCESS "}}", "config.json: root: missing");
+	assert_error(CONFIG(",\"user\":{\"uid\":-1}", ""),
+		     "config.json: process.user.uid: expected an integer from 0 to 4294967294");
+	assert_error(CONFIG(",\"capabilities\":{\"bounding\":[\"CAP_NONE\"]}", ""),
+		     "config.json: process.capabilities.bounding[0]: unknown capability "
+		     "'CAP_NONE'");
+	assert_error(CONFIG(",\"rlimits\":[{\"type\":\"RLIMIT_X\",\"soft\":1,\"hard\":1}]", ""),
+		     "config.json: process.rlimits[0]: unknown resource limit 'RLIMIT_X'");
+	assert_error(CONFIG("", ",\"mounts\":[{\"destination\":\"/a\",\"type\":\"ext4\"}]"),
+		     "config.json: mounts[0]: no file system 'ext4'");
+	assert_error(CONFIG("", ",\"mounts\":[{\"destination\":\"/a\",\"options\":[\"bind\"]}]"),
+		     "config.json: mounts[0]: a bind mount needs a source");
+	assert_error(CONFIG("", ",\"hooks\":{\"poststop\":[{}]}"),
+		     "config.json: hooks.poststop: hooks are not supported");
+	assert_error(CONFIG("", ",\"linux\":{\"maskedPaths\":[\"proc\"]}"),
+		     "config.json: linux.maskedPaths[0]: expected an absolute path");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(config_minimal_is_accepted),
+		cmocka_unit_test(config_process_is_read),
+		cmocka_unit_test(config_mounts_are_read),
+		cmocka_unit_test(config_error_names_the_place),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
