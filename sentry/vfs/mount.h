@@ -20,12 +20,16 @@ struct mount {
 	_Atomic unsigned long
 		flags;	   /* MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_RELATIME */
 	struct mnt_ns *ns; /* not counted; NULL when detached */
-	TAILQ_ENTRY(mount) ns_link, sibling, hash_link;
+	TAILQ_ENTRY(mount) ns_link, sibling, all_link;
+	LIST_ENTRY(mount) hash_link; /* by (parent, mountpoint) */
 	TAILQ_HEAD(, mount) children;
 	/* propagation: mount_lock */
 	int peer_group; /* id, 0: private */
 	int master_group;
 	bool unbindable;
+	struct mount *copy;  /* scratch while a tree is copied; mount_lock */
+	bool expiry_mark;    /* umount2(MNT_EXPIRE) saw it unused */
+	_Atomic int writers; /* mnt_want_write; a remount to read-only needs 0 */
 };
 
 struct mnt_ns {

@@ -27,6 +27,8 @@ bool path_equal(const struct path *a, const struct path *b);
 struct fs {
 	struct refcount refs;
 	struct mutex lock;
+	_Atomic uint32_t
+		seq; /* odd while root or cwd change: the walk reads them without the lock */
 	struct path root, cwd;
 	int umask;
 };
@@ -36,6 +38,8 @@ struct fs *fs_get(struct fs *fs);
 void fs_put(struct fs *fs);
 void fs_get_root(struct fs *fs, struct path *root); /* referenced copies */
 void fs_get_cwd(struct fs *fs, struct path *cwd);
+void fs_set_root(struct fs *fs, const struct path *root); /* take their own references */
+void fs_set_cwd(struct fs *fs, const struct path *cwd);
 
 /* Walk flags */
 #define LOOKUP_FOLLOW 0x0001	  /* follow a final symlink */

@@ -13,6 +13,7 @@
 #ifndef MOAT_SENTRY_VFS_VFS_H
 #define MOAT_SENTRY_VFS_VFS_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -107,6 +108,8 @@ struct inode_operations {
 #define S_APPEND_FL 0x2
 #define S_DEAD 0x4 /* removed directory */
 #define S_PRIVATE 0x8
+#define S_CACHE_LINK 0x10 /* the symlink's target never changes: the VFS may keep it in ->link */
+#define S_NOATIME_FL 0x20 /* reads do not update atime */
 
 struct inode {
 	struct refcount refs;
@@ -129,6 +132,7 @@ struct inode {
 	struct file_lock_context *locks; /* vfs/locks.c */
 	void *watches;			 /* inotify marks: fs/inotify */
 	_Atomic int write_count;	 /* writers; negative: executing (deny write) */
+	_Atomic(char *) link;		 /* cached symlink target, owned: vfs/namei.c */
 };
 
 /* A new inode with one reference and zeroed fields; ops from the caller. times are now. */
@@ -137,6 +141,12 @@ struct inode *inode_get(struct inode *inode);
 void inode_put(struct inode *inode); /* last: sb->ops->evict_inode, then freed */
 void inode_update_time(struct inode *inode, bool m, bool c); /* now; takes lock */
 struct timespec current_time(void);
+/* Writers and running programs exclude each other: -ETXTBSY. Open for write / exec; each success
+ * is undone by its counterpart. */
+int inode_get_write_access(struct inode *inode);
+void inode_put_write_access(struct inode *inode);
+int inode_deny_write_access(struct inode *inode);
+void inode_allow_write_access(struct inode *inode);
 
 /* Generic attribute functions, and permission checks with the current task's credentials. */
 int generic_permission(struct inode *inode, int mask); /* MAY_* */
@@ -146,6 +156,14 @@ int generic_setattr(struct inode *inode, const struct iattr *attr); /* copies wh
 #define MAY_WRITE 2
 #define MAY_READ 4
 int inode_permission(struct inode *inode, int mask);
+/* The credentials that file access is checked with: the current task's, unless a caller (access(2))
+ * has overridden them; those of root for threads that run no task. Not counted. */
+const struct cred *vfs_cred(void);
+bool vfs_capable(int cap); /* in vfs_cred() */
+/* Sets the override for this thread (NULL: none); returns the former one. */
+const struct cred *vfs_override_cred(const struct cred *cred);
+/* The caller owns the inode or has CAP_FOWNER. */
+bool inode_owner_or_capable(const struct inode *inode);
 int vfs_getattr(const struct path *path, struct kstat *stat, uint32_t mask, unsigned flags);
 
 /* --- dentries --------------------------------------------------------------------------------- */
@@ -155,18 +173,22 @@ struct dentry {
 	struct refcount refs;
 	struct dentry *parent; /* counted; itself for a root. d_lock or rename_lock */
 	char *name; /* owned; stable while the parent's inode lock or a d_get_name copy */
-	uint32_t hash;
+	uint32_t hash, len;
 	struct inode *inode; /* counted; NULL: negative */
 	struct super_block *sb;
-	TAILQ_ENTRY(dentry) hash_link, sibling, lru;
+	LIST_ENTRY(dentry) hash_link;
+	TAILQ_ENTRY(dentry) sibling, lru;
 	TAILQ_HEAD(, dentry) children;
 	struct mutex lock;
 	_Atomic uint32_t flags; /* DCACHE_* */
 	_Atomic int mounted;	/* mounts on it, in any namespace */
 	void *private;		/* the file system's (fsdata) */
 };
-#define DCACHE_UNHASHED 0x1 /* deleted, or never to be found by name */
-#define DCACHE_NOCACHE 0x2  /* drop at last put */
+#define DCACHE_UNHASHED 0x1   /* deleted, or never to be found by name */
+#define DCACHE_NOCACHE 0x2    /* drop at last put */
+#define DCACHE_REFERENCED 0x4 /* used since the shrinker last saw it */
+#define DCACHE_ON_LRU 0x8
+#define DCACHE_PINNED 0x10 /* d_pin: an entry of a file system that lives in the dcache */
 
 struct dentry_operations {
 	/* A cached dentry is about to be used: false drops it and looks up again (proc's pids). */
@@ -187,6 +209,13 @@ struct dentry *d_make_root(struct super_block *sb, struct inode *inode);
 struct dentry *d_alloc_child(struct dentry *parent, const char *name);
 struct dentry *d_lookup(struct dentry *parent, const char *name, size_t len);
 void d_drop(struct dentry *d); /* unhash */
+/* Keeps a dentry in the cache (a reference) while its file system has no other place for the name:
+ * tmpfs. d_unpin when it is deleted. */
+void d_pin(struct dentry *d);
+void d_unpin(struct dentry *d);
+/* A copy of the name that stays valid; buf holds NAME_MAX_LEN + 1. The parent with a reference. */
+size_t d_get_name(struct dentry *d, char *buf);
+struct dentry *d_get_parent(struct dentry *d);
 /* Drops every unused cached child below d (for file systems whose content changed). */
 void d_prune_children(struct dentry *d);
 

@@ -1,0 +1,150 @@
+/* Mount namespaces: life, and what the loader builds them with. */
+#include <string.h>
+
+#include "sentry/vfs/dcache.h"
+#include "sentry/vfs/mount_ops.h"
+#include "sentry/vfs/namei.h"
+#include "sentry/vfs/vfs_internal.h"
+
+static _Atomic unsigned long next_inum = 0xF0000000UL;
+
+struct mnt_ns *mnt_ns_alloc(void)
+{
+	struct mnt_ns *ns = calloc(1, sizeof(*ns));
+
+	if (!ns)
+		return NULL;
+	refcount_init(&ns->refs);
+	ns->inum = atomic_fetch_add(&next_inum, 1);
+	TAILQ_INIT(&ns->mounts);
+	wait_queue_init(&ns->poll);
+	return ns;
+}
+
+struct mnt_ns *mnt_ns_get(struct mnt_ns *ns)
+{
+	refcount_inc(&ns->refs);
+	return ns;
+}
+
+void mnt_ns_put(struct mnt_ns *ns)
+{
+	struct mount *root;
+
+	if (!ns || !refcount_dec(&ns->refs))
+		return;
+	root = ns->root;
+	ns->root = NULL;
+	if (root)
+		mount_tree_put(root, true);
+	free(ns);
+}
+
+int mnt_ns_create(struct super_block *sb, unsigned long flags, struct mnt_ns **out)
+{
+	struct mnt_ns *ns = mnt_ns_alloc();
+	struct mount *m = ns ? mount_alloc(sb, sb->root, flags) : NULL;
+
+	sb_put(sb);
+	if (!m) {
+		free(ns);
+		return -ENOMEM;
+	}
+	write_lock(&mount_lock);
+	mount_attach(m, NULL, NULL, ns);
+	ns->root = m;
+	write_unlock(&mount_lock);
+	*out = ns;
+	return 0;
+}
+
+void mnt_ns_root(struct mnt_ns *ns, struct path *out)
+{
+	read_lock(&mount_lock);
+	out->mnt = mnt_get(ns->root);
+	out->dentry = d_get(ns->root->root);
+	read_unlock(&mount_lock);
+	follow_mount(out);
+}
+
+/* Makes the directories of `target` that are missing, and an empty file or directory at its end. */
+static int create_target(const struct path *root, const char *target, bool dir)
+{
+	char buf[PATH_MAX];
+	size_t len = strlen(target);
+	int err;
+
+	if (len >= sizeof(buf))
+		return -ENAMETOOLONG;
+	memcpy(buf, target, len + 1);
+	while (len > 1 && buf[len - 1] == '/')
+		buf[--len] = 0;
+	for (char *p = buf + 1; *p; p++) {
+		if (*p != '/' || p[1] == '/')
+			continue;
+		*p = 0;
+		err = vfs_mkdir_from(root, root, buf, 0755);
+		if (err && err != -EEXIST && err != -EROFS)
+			return err;
+		*p = '/';
+	}
+	return dir ? vfs_mkdir_from(root, root, buf, 0755)
+		   : vfs_mknod_from(root, root, buf, S_IFREG | 0644, 0);
+}
+
+static int find_target(struct mnt_ns *ns, const char *target, bool create, bool dir,
+		       struct path *out)
+{
+	struct path root __put_path = {0};
+	int err;
+
+	mnt_ns_root(ns, &root);
+	err = path_lookup_from(&root, &root, target, LOOKUP_FOLLOW, out);
+	if (err == -ENOENT && create) {
+		err = create_target(&root, target, dir);
+		if (!err)
+			err = path_lookup_from(&root, &root, target, LOOKUP_FOLLOW, out);
+	}
+	return err;
+}
+
+int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, const char *source,
+		 unsigned long flags, const char *options, void *arg, bool create)
+{
+	struct path path __put_path = {0};
+	const struct fs_type *type = fs_find(fstype);
+	struct super_block *sb;
+	int err;
+
+	if (!type)
+		return -ENODEV;
+	err = type->get_super(type, flags, source, options, arg, &sb);
+	if (err)
+		return err;
+	if (source && !sb->source)
+		sb->source = strdup(source);
+	err = find_target(ns, target, create, S_ISDIR(sb->root->inode->mode), &path);
+	if (!err)
+		err = mount_new(&path, sb, flags);
+	sb_put(sb);
+	return err;
+}
+
+int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsigned long flags,
+		bool recursive)
+{
+	struct path root __put_path = {0}, from __put_path = {0}, to __put_path = {0};
+	int err;
+
+	mnt_ns_root(ns, &root);
+	err = path_lookup_from(&root, &root, source, LOOKUP_FOLLOW, &from);
+	if (!err)
+		err = path_lookup_from(&root, &root, target, LOOKUP_FOLLOW, &to);
+	if (!err)
+		err = mount_bind(&from, &to, recursive);
+	if (err || !flags)
+		return err;
+	/* The bind is now on top of `to`. */
+	follow_mount(&to);
+	return mount_set_flags(&to, flags);
+}

@@ -1,0 +1,388 @@
+/* Mounting, binding, moving, unmounting, pivoting. */
+#include "sentry/vfs/mount_ops.h"
+
+#include "sentry/kernel/task.h"
+#include "sentry/vfs/dcache.h"
+#include "sentry/vfs/propagate.h"
+#include "sentry/vfs/vfs_internal.h"
+
+static void put_list(struct mount_list *list)
+{
+	struct mount *m;
+
+	while ((m = TAILQ_FIRST(list))) {
+		TAILQ_REMOVE(list, m, all_link);
+		mnt_put(m);
+	}
+}
+
+void mount_tree_put(struct mount *top, bool all)
+{
+	struct mount_list list = TAILQ_HEAD_INITIALIZER(list);
+
+	(void)all;
+	write_lock(&mount_lock);
+	mount_detach_tree(top, &list);
+	write_unlock(&mount_lock);
+	put_list(&list);
+}
+
+static bool is_mount_root(const struct path *path)
+{
+	return path->dentry == path->mnt->root;
+}
+
+/* Looks through what has been mounted on the place since the caller walked to it. With mount_lock
+ * held the answer stays true. The references in *path are the caller's, the result has none. */
+static void topmost(const struct path *path, struct mount **mnt, struct dentry **dentry)
+{
+	struct path p = *path;
+	int slot = dcache_read_lock();
+
+	follow_mount_walk(&p);
+	dcache_read_unlock(slot);
+	*mnt = p.mnt;
+	*dentry = p.dentry;
+}
+
+/* mount_lock held. Consumes m on success. */
+static int graft(struct mount *m, const struct path *to)
+{
+	struct mount *parent;
+	struct dentry *mountpoint;
+
+	topmost(to, &parent, &mountpoint);
+	if (!parent->ns)
+		return -EINVAL;
+	if (!m->root->inode || !mountpoint->inode ||
+	    S_ISDIR(m->root->inode->mode) != S_ISDIR(mountpoint->inode->mode))
+		return -ENOTDIR;
+	if (!d_is_root(mountpoint) && (atomic_load(&mountpoint->flags) & DCACHE_UNHASHED))
+		return -ENOENT;
+	return propagate_attach(m, parent, mountpoint);
+}
+
+int mount_new(const struct path *path, struct super_block *sb, unsigned long flags)
+{
+	struct mount *m = mount_alloc(sb, sb->root, flags & MNT_FLAGS_MASK);
+	int err;
+
+	if (!m)
+		return -ENOMEM;
+	write_lock(&mount_lock);
+	/* man 2 mount: the same file system twice on one place is EBUSY. */
+	if (path->mnt->sb == sb && is_mount_root(path) && path->mnt->root == sb->root)
+		err = -EBUSY;
+	else
+		err = graft(m, path);
+	write_unlock(&mount_lock);
+	if (err)
+		mnt_put(m);
+	return err;
+}
+
+int mount_bind(const struct path *from, const struct path *to, bool recursive)
+{
+	struct mount *m = NULL;
+	int err = -EINVAL;
+
+	write_lock(&mount_lock);
+	if (from->mnt->ns && !from->mnt->unbindable) {
+		m = mount_copy_tree(from->mnt, from->dentry, recursive, false, COPY_BIND);
+		err = m ? graft(m, to) : -ENOMEM;
+	}
+	if (err && m) {
+		struct mount_list list = TAILQ_HEAD_INITIALIZER(list);
+
+		mount_detach_tree(m, &list);
+		write_unlock(&mount_lock);
+		put_list(&list);
+		return err;
+	}
+	write_unlock(&mount_lock);
+	return err;
+}
+
+int mount_move(const struct path *from, const struct path *to)
+{
+	struct mount *m = from->mnt, *parent, *old_parent;
+	struct dentry *mountpoint, *old_mountpoint;
+	struct mnt_ns *ns;
+	int err = -EINVAL;
+
+	write_lock(&mount_lock);
+	topmost(to, &parent, &mountpoint);
+	old_parent = m->parent;
+	ns = m->ns;
+	if (!is_mount_root(from) || !old_parent || !ns || parent->ns != ns ||
+	    old_parent->peer_group)
+		goto out;
+	if (S_ISDIR(m->root->inode->mode) != S_ISDIR(mountpoint->inode->mode)) {
+		err = -ENOTDIR;
+		goto out;
+	}
+	for (struct mount *p = parent; p; p = p->parent)
+		if (p == m) {
+			err = -ELOOP;
+			goto out;
+		}
+	if (parent->peer_group)
+		for (struct mount *i = m; i; i = mount_next(i, m))
+			if (i->unbindable)
+				goto out;
+	old_mountpoint = d_get(m->mountpoint);
+	mnt_get(old_parent);
+	mount_detach(m); /* the tree's reference stays with m */
+	err = propagate_attach(m, parent, mountpoint);
+	if (err)
+		mount_attach(m, old_parent, old_mountpoint, ns);
+	d_put(old_mountpoint);
+	mnt_put(old_parent);
+	mnt_ns_changed(ns);
+out:
+	write_unlock(&mount_lock);
+	return err;
+}
+
+int mount_set_flags(const struct path *path, unsigned long flags)
+{
+	struct mount *m = path->mnt;
+	unsigned long old;
+	int err = 0;
+
+	if (!is_mount_root(path))
+		return -EINVAL;
+	write_lock(&mount_lock);
+	old = atomic_load(&m->flags);
+	flags &= MNT_FLAGS_MASK;
+	atomic_store(&m->flags, flags);
+	/* A writer that came before the store is seen here; one that comes after sees the flag. */
+	if ((flags & MS_RDONLY) && !(old & MS_RDONLY) && atomic_load(&m->writers)) {
+		atomic_store(&m->flags, old);
+		err = -EBUSY;
+	}
+	if (!err)
+		mnt_ns_changed(m->ns);
+	write_unlock(&mount_lock);
+	return err;
+}
+
+int mount_remount(const struct path *path, unsigned long flags, const char *options)
+{
+	struct super_block *sb = path->mnt->sb;
+	unsigned long sb_flags = flags & MS_RDONLY;
+	struct mount *m;
+	int err = 0;
+
+	if (!is_mount_root(path))
+		return -EINVAL;
+	write_lock(&mount_lock);
+	if (sb_flags & ~sb->flags)
+		TAILQ_FOREACH (m, &all_mounts, all_link)
+			if (m->sb == sb && atomic_load(&m->writers))
+				err = -EBUSY;
+	if (!err)
+		err = sb->ops && sb->ops->remount ? sb->ops->remount(sb, flags, options) : 0;
+	if (!err)
+		sb->flags = (sb->flags & ~(unsigned long)MS_RDONLY) | sb_flags;
+	write_unlock(&mount_lock);
+	return err ? err : mount_set_flags(path, flags);
+}
+
+int mount_change_type(const struct path *path, unsigned long type)
+{
+	struct mount *top = path->mnt;
+	bool recursive = type & MS_REC;
+
+	if (!is_mount_root(path))
+		return -EINVAL;
+	type &= ~(unsigned long)MS_REC;
+	WRITE_GUARD(&mount_lock);
+	for (struct mount *m = top; m; m = recursive ? mount_next(m, top) : NULL) {
+		switch (type) {
+		case MS_SHARED:
+			if (!m->peer_group)
+				m->peer_group = peer_group_new();
+			m->unbindable = false;
+			break;
+		case MS_SLAVE:
+			if (m->peer_group) {
+				struct mount *x;
+				bool peers = false;
+
+				/* The last of its group has no master to follow but its own. */
+				TAILQ_FOREACH (x, &all_mounts, all_link)
+					if (x != m && x->peer_group == m->peer_group)
+						peers = true;
+				if (peers)
+					m->master_group = m->peer_group;
+				m->peer_group = 0;
+			}
+			break;
+		case MS_PRIVATE:
+		case MS_UNBINDABLE:
+			m->peer_group = m->master_group = 0;
+			m->unbindable = type == MS_UNBINDABLE;
+			break;
+		default:
+			return -EINVAL;
+		}
+	}
+	mnt_ns_changed(top->ns);
+	return 0;
+}
+
+int mount_umount(const struct path *path, int flags)
+{
+	struct mount_list list = TAILQ_HEAD_INITIALIZER(list);
+	struct mount *m = path->mnt;
+	struct mnt_ns *ns;
+	int err = 0;
+
+	write_lock(&mount_lock);
+	ns = m->ns;
+	if (!is_mount_root(path) || !ns || !m->parent) {
+		err = -EINVAL;
+	} else if (!(flags & MNT_DETACH)) {
+		/* Two references are the tree's and the caller's. */
+		if (!TAILQ_EMPTY(&m->children) || refcount_read(&m->refs) > 2) {
+			err = -EBUSY;
+		} else if (flags & MNT_EXPIRE) {
+			err = m->expiry_mark ? 0 : -EAGAIN;
+			m->expiry_mark = true;
+		}
+	}
+	if (!err) {
+		propagate_detach(m, &list);
+		mount_detach_tree(m, &list);
+		mnt_ns_changed(ns);
+	}
+	write_unlock(&mount_lock);
+	put_list(&list);
+	return err;
+}
+
+/* Every task whose root or cwd is the old root moves to the new one. */
+static void move_task_roots(const struct path *old_root, const struct path *new_root)
+{
+	struct thread_group *g;
+	struct task *t;
+
+	READ_GUARD(&kernel.tasklist_lock);
+	TAILQ_FOREACH (g, &kernel.groups, all_link)
+		for_each_thread (g, t) {
+			struct fs *fs = task_fs_get(t);
+
+			if (!fs)
+				continue;
+			if (path_equal(&fs->root, old_root))
+				fs_set_root(fs, new_root);
+			if (path_equal(&fs->cwd, old_root))
+				fs_set_cwd(fs, new_root);
+			fs_put(fs);
+		}
+}
+
+int mount_pivot_root(const struct path *new_root, const struct path *put_old,
+		     const struct path *old_root)
+{
+	struct mount *nm = new_root->mnt, *om = old_root->mnt, *root_parent, *pm;
+	struct dentry *root_mountpoint, *pd;
+	struct mnt_ns *ns;
+	int slot, err = -EINVAL;
+	bool below;
+
+	write_lock(&mount_lock);
+	ns = om->ns;
+	topmost(put_old, &pm, &pd);
+	root_parent = om->parent;
+	root_mountpoint = om->mountpoint;
+	if (!is_mount_root(new_root) || !is_mount_root(old_root) || !ns || nm->ns != ns ||
+	    pm->ns != ns || !nm->parent || nm->parent->peer_group || pm->peer_group ||
+	    (root_parent && root_parent->peer_group))
+		goto out;
+	err = -EBUSY;
+	if (nm == om || pm == om)
+		goto out;
+	/* put_old at or below new_root */
+	err = -EINVAL;
+	below = false;
+	slot = dcache_read_lock();
+	for (struct mount *m = pm; m; pd = m->mountpoint, m = m->parent)
+		if (m == nm) {
+			below = pd == nm->root || d_is_ancestor(nm->root, pd);
+			break;
+		}
+	dcache_read_unlock(slot);
+	if (!below)
+		goto out;
+	topmost(put_old, &pm, &pd);
+	if (root_parent) {
+		mnt_get(root_parent);
+		d_get(root_mountpoint);
+	}
+	mount_detach(nm);
+	mount_detach(om);
+	if (root_parent)
+		mount_attach(nm, root_parent, root_mountpoint, ns);
+	else
+		mount_attach(nm, NULL, NULL, ns);
+	if (ns->root == om)
+		ns->root = nm;
+	mount_attach(om, pm, pd, ns);
+	if (root_parent) {
+		d_put(root_mountpoint);
+		mnt_put(root_parent);
+	}
+	mnt_ns_changed(ns);
+	err = 0;
+out:
+	write_unlock(&mount_lock);
+	if (!err)
+		move_task_roots(old_root, new_root);
+	return err;
+}
+
+static void move_fs(struct fs *fs, const struct path *old,
+		    void (*set)(struct fs *, const struct path *))
+{
+	struct path p = {old->mnt->copy, old->dentry};
+
+	if (p.mnt)
+		set(fs, &p);
+}
+
+int mnt_ns_copy(struct mnt_ns *ns, struct fs *fs, struct mnt_ns **out)
+{
+	struct mnt_ns *copy = mnt_ns_alloc();
+	struct path root = {0}, cwd = {0};
+	struct mount *top, *m;
+
+	if (!copy)
+		return -ENOMEM;
+	if (fs) {
+		fs_get_root(fs, &root);
+		fs_get_cwd(fs, &cwd);
+	}
+	write_lock(&mount_lock);
+	TAILQ_FOREACH (m, &all_mounts, all_link)
+		m->copy = NULL;
+	top = mount_copy_tree(ns->root, ns->root->root, true, true, COPY_BIND);
+	if (top) {
+		mount_attach(top, NULL, NULL, copy);
+		copy->root = top;
+		if (fs) {
+			move_fs(fs, &root, fs_set_root);
+			move_fs(fs, &cwd, fs_set_cwd);
+		}
+	}
+	write_unlock(&mount_lock);
+	path_put(&root);
+	path_put(&cwd);
+	if (!top) {
+		mnt_ns_put(copy);
+		return -ENOMEM;
+	}
+	*out = copy;
+	return 0;
+}

@@ -1,0 +1,72 @@
+/* File system types and super blocks. */
+#include <string.h>
+
+#include "sentry/vfs/dcache.h"
+#include "sentry/vfs/vfs_internal.h"
+
+#define MAX_FS_TYPES 64
+
+static const struct fs_type *types[MAX_FS_TYPES];
+static _Atomic int num_types;
+static _Atomic uint32_t last_dev = 20; /* minors of the unnamed devices */
+
+void fs_register(const struct fs_type *type)
+{
+	BUG_ON(num_types >= MAX_FS_TYPES);
+	types[num_types] = type;
+	num_types++;
+}
+
+const struct fs_type *fs_find(const char *name)
+{
+	for (int i = 0; i < num_types; i++)
+		if (!strcmp(types[i]->name, name))
+			return types[i];
+	return NULL;
+}
+
+const struct fs_type *fs_type_at(int i)
+{
+	return i < num_types ? types[i] : NULL;
+}
+
+/* new_encode_dev of major 0. */
+static uint64_t new_unnamed_dev(void)
+{
+	uint64_t minor = atomic_fetch_add(&last_dev, 1);
+
+	return (minor & 0xff) | ((minor & ~0xffULL) << 12);
+}
+
+struct super_block *sb_alloc(const struct fs_type *type, const struct super_operations *ops)
+{
+	struct super_block *sb = calloc(1, sizeof(*sb));
+
+	if (!sb)
+		return NULL;
+	refcount_init(&sb->refs);
+	sb->type = type;
+	sb->ops = ops;
+	sb->dev = new_unnamed_dev();
+	sb->blksize = 4096;
+	return sb;
+}
+
+void sb_get(struct super_block *sb)
+{
+	refcount_inc(&sb->refs);
+}
+
+void sb_put(struct super_block *sb)
+{
+	if (!refcount_dec(&sb->refs))
+		return;
+	if (sb->root) {
+		d_kill_tree(sb->root);
+		d_put(sb->root);
+	}
+	if (sb->ops && sb->ops->put_super)
+		sb->ops->put_super(sb);
+	free(sb->source);
+	free(sb);
+}
