@@ -48,5 +48,7 @@ void tty_disassociate(struct thread_group *g, bool on_exit);
 int tty_console_create(int in_fd, int out_fd, struct tty **tty, struct file **file);
 /* The host terminal's size may have changed: SIGWINCH to the foreground group if so. Any thread. */
 void tty_console_winch(struct tty *tty);
+/* Waits, not for long, until the output so far has reached the host's terminal. A host thread's. */
+void tty_console_drain(struct tty *tty);
 
 #endif
