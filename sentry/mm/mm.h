@@ -67,7 +67,8 @@ struct mm {
 	uint64_t total_vm, locked_vm, data_vm, stack_vm, exec_vm; /* pages */
 	uint64_t hiwater_vm, hiwater_rss;
 	uint32_t def_flags; /* mlockall(MCL_FUTURE) */
-	unsigned map_count; /* VMAs in the tree */
+	unsigned map_count;  /* VMAs in the tree */
+	_Atomic unsigned freeze_seq; /* odd while a page is read-only for a futex operation */
 	uint64_t stale_addr; /* the last stale fault, and how often in a row: fault.c */
 	unsigned stale_count;
 	int dumpable;

@@ -1,0 +1,112 @@
+/* futex(2), futex_waitv(2), robust lists. */
+#include <errno.h>
+#include <linux/futex.h>
+
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/time.h"
+#include "sentry/syscalls/syscall.h"
+
+#ifndef FUTEX_LOCK_PI2
+#define FUTEX_LOCK_PI2 13
+#endif
+
+static bool takes_timeout(int cmd)
+{
+	return cmd == FUTEX_WAIT || cmd == FUTEX_WAIT_BITSET || cmd == FUTEX_LOCK_PI ||
+	       cmd == FUTEX_LOCK_PI2 || cmd == FUTEX_WAIT_REQUEUE_PI;
+}
+
+/* FUTEX_WAIT's timeout is relative; the others' are absolute, by the chosen clock. */
+static int get_deadline(int op, int cmd, uaddr_t utime, int64_t *deadline)
+{
+	bool realtime = (op & FUTEX_CLOCK_REALTIME) || cmd == FUTEX_LOCK_PI;
+	int64_t ns;
+	int ret;
+
+	*deadline = NO_DEADLINE;
+	if (!utime || !takes_timeout(cmd))
+		return 0;
+	ret = timespec_from_user(&ns, utime);
+	if (ret)
+		return ret;
+	if (cmd == FUTEX_WAIT)
+		*deadline = deadline_after(ns);
+	else
+		*deadline = deadline_at(realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC, ns);
+	return 0;
+}
+
+SYSCALL_DEFINE6(futex, uaddr_t, uaddr, int, op, uint32_t, val, uaddr_t, utime, uaddr_t, uaddr2,
+		uint32_t, val3)
+{
+	int cmd = op & FUTEX_CMD_MASK, nr2 = (int)utime;
+	unsigned flags = op & FUTEX_PRIVATE_FLAG ? FUTEX_KEY_PRIVATE : 0;
+	int64_t deadline;
+	int ret;
+
+	if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET && cmd != FUTEX_WAIT_REQUEUE_PI &&
+	    cmd != FUTEX_LOCK_PI2)
+		return -ENOSYS;
+	ret = get_deadline(op, cmd, utime, &deadline);
+	if (ret)
+		return ret;
+	switch (cmd) {
+	case FUTEX_WAIT:
+		return futex_wait(t, uaddr, flags, val, deadline, FUTEX_BITSET_MATCH_ANY);
+	case FUTEX_WAIT_BITSET:
+		return futex_wait(t, uaddr, flags, val, deadline, val3);
+	case FUTEX_WAKE:
+		return futex_wake(t, uaddr, flags, (int)val, FUTEX_BITSET_MATCH_ANY);
+	case FUTEX_WAKE_BITSET:
+		return futex_wake(t, uaddr, flags, (int)val, val3);
+	case FUTEX_REQUEUE:
+		return futex_requeue(t, uaddr, flags, (int)val, nr2, uaddr2, NULL);
+	case FUTEX_CMP_REQUEUE:
+		return futex_requeue(t, uaddr, flags, (int)val, nr2, uaddr2, &val3);
+	case FUTEX_WAKE_OP:
+		return futex_wake_op(t, uaddr, flags, (int)val, nr2, uaddr2, val3);
+	case FUTEX_LOCK_PI:
+	case FUTEX_LOCK_PI2:
+		return futex_lock_pi(t, uaddr, flags, deadline, false);
+	case FUTEX_TRYLOCK_PI:
+		return futex_lock_pi(t, uaddr, flags, NO_DEADLINE, true);
+	case FUTEX_UNLOCK_PI:
+		return futex_unlock_pi(t, uaddr, flags);
+	case FUTEX_WAIT_REQUEUE_PI:
+		return futex_wait_requeue_pi(t, uaddr, flags, val, deadline,
+					     FUTEX_BITSET_MATCH_ANY, uaddr2);
+	case FUTEX_CMP_REQUEUE_PI:
+		if (val != 1)
+			return -EINVAL;
+		return futex_cmp_requeue_pi(t, uaddr, flags, nr2, uaddr2, val3);
+	default:
+		return -ENOSYS;
+	}
+}
+
+SYSCALL_DEFINE2(set_robust_list, uaddr_t, head, size_t, len)
+{
+	if (len != sizeof(struct robust_list_head))
+		return -EINVAL;
+	t->robust_list = head;
+	return 0;
+}
+
+SYSCALL_DEFINE3(get_robust_list, int, tid, uaddr_t, head, uaddr_t, len)
+{
+	struct task *other = tid ? task_find(tid) : task_get(t);
+	size_t size = sizeof(struct robust_list_head);
+	uint64_t value;
+
+	if (!other)
+		return -ESRCH;
+	value = other->robust_list;
+	if (other != t && !ptrace_may_access(other, false)) {
+		task_put(other);
+		return -EPERM;
+	}
+	task_put(other);
+	if (put_user(len, size))
+		return -EFAULT;
+	return put_user(head, value);
+}
