@@ -24,7 +24,8 @@
  * holds as left by a dead owner, hands its PI futexes on, clears and wakes clear_child_tid. */
 void futex_task_exit(struct task *t);
 
-/* --- inside kernel/futex*.c and syscalls/futex.c ------------------------------------------------ */
+/* --- inside kernel/futex*.c and syscalls/futex.c ------------------------------------------------
+ */
 
 struct futex_key {
 	const void *object;
@@ -44,9 +45,9 @@ struct futex_waiter {
 	uint32_t bitset;
 	uaddr_t uaddr;
 	/* PI */
-	bool pi;		     /* waits to own the futex */
-	bool requeue_pi;	     /* waits to be requeued to pi_key */
-	bool acquired;		     /* the word says that task owns it now */
+	bool pi;	 /* waits to own the futex */
+	bool requeue_pi; /* waits to be requeued to pi_key */
+	bool acquired;	 /* the word says that task owns it now */
 	struct futex_key pi_key;
 	pid_t tid;	    /* what the word shows when task owns it */
 	struct task *owner; /* counted; of the futex that it waits for; pi_lock */
@@ -90,7 +91,8 @@ long futex_cmp_requeue_pi(struct task *t, uaddr_t uaddr, unsigned flags, int nr_
 			  uaddr_t uaddr2, uint32_t cmpval);
 void futex_exit_pi(struct task *t);
 
-/* --- words: kernel/futex_word.c ----------------------------------------------------------------- */
+/* --- words: kernel/futex_word.c -----------------------------------------------------------------
+ */
 
 int futex_read(uaddr_t uaddr, uint32_t *val);
 /* Replaces *uaddr by fn(old) in one step as other guest threads see it. mm->lock held; *old is what

@@ -120,8 +120,8 @@ static int find_owner(struct task *t, uint32_t word, struct task **owner)
 
 /* --- lock ------------------------------------------------------------------------------------- */
 
-/* Under mm->lock and the bucket's: 1 acquired, 0 queued, -EAGAIN the word changed, try again, -EBUSY
- * it is held and try_only, or another error. */
+/* Under mm->lock and the bucket's: 1 acquired, 0 queued, -EAGAIN the word changed, try again,
+ * -EBUSY it is held and try_only, or another error. */
 static int lock_or_queue(struct task *t, struct futex_bucket *b, struct futex_waiter *w,
 			 bool try_only)
 {
@@ -282,8 +282,7 @@ static int requeue_one(struct task *t, struct futex_bucket *b1, struct futex_buc
 	if (futex_read(uaddr2, &word))
 		return -EFAULT;
 	if (!(word & FUTEX_TID_MASK) && !first_waiter(b2, &key)) {
-		ret = futex_cmpxchg(t, uaddr2, word,
-				    (uint32_t)w->tid | (word & FUTEX_OWNER_DIED));
+		ret = futex_cmpxchg(t, uaddr2, word, (uint32_t)w->tid | (word & FUTEX_OWNER_DIED));
 		if (ret)
 			return ret;
 		w->acquired = true;

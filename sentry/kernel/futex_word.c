@@ -31,8 +31,8 @@ static int update_plain(uaddr_t uaddr, uint32_t (*fn)(uint32_t, void *), void *a
 	return new == *old ? 0 : put_user(uaddr, new);
 }
 
-static int update_shared(const struct vm_area *vma, uaddr_t uaddr,
-			 uint32_t (*fn)(uint32_t, void *), void *arg, uint32_t *old)
+static int update_shared(const struct vm_area *vma, uaddr_t uaddr, uint32_t (*fn)(uint32_t, void *),
+			 void *arg, uint32_t *old)
 {
 	uint64_t offset = vma->host_offset + (uaddr - vma->start);
 	_Atomic uint32_t *word;

@@ -71,7 +71,8 @@ int64_t deadline_at(clockid_t clock, int64_t ns)
 	return ns <= now ? 0 : deadline_after(ns - now);
 }
 
-/* --- CPU time ---------------------------------------------------------------------------------- */
+/* --- CPU time ----------------------------------------------------------------------------------
+ */
 
 /* A thread's context is freed after the thread has left the list of its group, which takes
  * tasklist_lock for writing: under it as reader, contexts of listed threads stay. */
@@ -134,7 +135,8 @@ void group_cpu_split(struct thread_group *g, uint64_t *utime, uint64_t *stime)
 	*utime += live;
 }
 
-/* --- clocks ------------------------------------------------------------------------------------ */
+/* --- clocks ------------------------------------------------------------------------------------
+ */
 
 /* The encoding of clocks of other processes and threads (Linux: posix-timers.h). */
 #define CPUCLOCK_PERTHREAD 4

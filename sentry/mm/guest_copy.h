@@ -12,5 +12,8 @@ bool guest_range_ok(uaddr_t addr, size_t n);
 /* One attempt: bytes moved (short at a fault), or -errno. */
 ssize_t guest_read(void *dst, uaddr_t src, size_t n);
 ssize_t guest_write(uaddr_t dst, const void *src, size_t n);
+struct mm;
+/* From one local buffer to several places. */
+ssize_t guest_writev(struct mm *mm, const struct iovec *local, const struct iovec *remote, int nr);
 
 #endif

@@ -121,7 +121,7 @@ static ssize_t iter_copy(struct iov_iter *it, void *buf, size_t n, bool to_iter)
 
 		if (!nr)
 			break;
-		r = to_iter ? platform_write_mem(as, &local, 1, remote, nr)
+		r = to_iter ? guest_writev(current->mm, &local, remote, nr)
 			    : platform_read_mem(as, &local, 1, remote, nr);
 		if (r <= 0)
 			break;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -32,6 +33,28 @@ ssize_t guest_read(void *dst, uaddr_t src, size_t n)
 	return platform_read_mem(current->mm->as, &local, 1, &remote, 1);
 }
 
+/* A futex operation makes a page read-only for a moment (kernel/futex_word.c): a write that failed
+ * meanwhile is tried again when that is over. */
+static bool frozen_since(struct mm *mm, unsigned seq)
+{
+	if (likely(!(seq & 1) && atomic_load(&mm->freeze_seq) == seq))
+		return false;
+	while (atomic_load(&mm->freeze_seq) & 1)
+		sched_yield();
+	return true;
+}
+
+ssize_t guest_writev(struct mm *mm, const struct iovec *local, const struct iovec *remote, int nr)
+{
+	for (;;) {
+		unsigned seq = atomic_load(&mm->freeze_seq);
+		ssize_t r = platform_write_mem(mm->as, local, 1, remote, nr);
+
+		if (likely(r > 0) || !frozen_since(mm, seq))
+			return r;
+	}
+}
+
 ssize_t guest_write(uaddr_t dst, const void *src, size_t n)
 {
 	struct iovec local = {(void *)src, n};
@@ -39,7 +62,7 @@ ssize_t guest_write(uaddr_t dst, const void *src, size_t n)
 
 	if (unlikely(!guest_range_ok(dst, n) || !current || !current->mm))
 		return -EFAULT;
-	return platform_write_mem(current->mm->as, &local, 1, &remote, 1);
+	return guest_writev(current->mm, &local, &remote, 1);
 }
 
 ssize_t copy_from_user_partial(void *dst, uaddr_t src, size_t n)

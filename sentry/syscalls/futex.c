@@ -44,8 +44,8 @@ SYSCALL_DEFINE6(futex, uaddr_t, uaddr, int, op, uint32_t, val, uaddr_t, utime, u
 	int64_t deadline;
 	int ret;
 
-	if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET && cmd != FUTEX_WAIT_REQUEUE_PI &&
-	    cmd != FUTEX_LOCK_PI2)
+	if ((op & FUTEX_CLOCK_REALTIME) && cmd != FUTEX_WAIT_BITSET &&
+	    cmd != FUTEX_WAIT_REQUEUE_PI && cmd != FUTEX_LOCK_PI2)
 		return -ENOSYS;
 	ret = get_deadline(op, cmd, utime, &deadline);
 	if (ret)
@@ -73,8 +73,8 @@ SYSCALL_DEFINE6(futex, uaddr_t, uaddr, int, op, uint32_t, val, uaddr_t, utime, u
 	case FUTEX_UNLOCK_PI:
 		return futex_unlock_pi(t, uaddr, flags);
 	case FUTEX_WAIT_REQUEUE_PI:
-		return futex_wait_requeue_pi(t, uaddr, flags, val, deadline,
-					     FUTEX_BITSET_MATCH_ANY, uaddr2);
+		return futex_wait_requeue_pi(t, uaddr, flags, val, deadline, FUTEX_BITSET_MATCH_ANY,
+					     uaddr2);
 	case FUTEX_CMP_REQUEUE_PI:
 		if (val != 1)
 			return -EINVAL;
@@ -101,7 +101,7 @@ SYSCALL_DEFINE3(get_robust_list, int, tid, uaddr_t, head, uaddr_t, len)
 	if (!other)
 		return -ESRCH;
 	value = other->robust_list;
-	if (other != t && !ptrace_may_access(other, false)) {
+	if (other != t && ptrace_may_access(other, false)) {
 		task_put(other);
 		return -EPERM;
 	}
