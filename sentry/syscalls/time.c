@@ -99,8 +99,7 @@ static long read_timex(uaddr_t utx)
 	if (get_user(&tx, utx))
 		return -EFAULT;
 	if (tx.modes)
-		return (tx.modes & ADJ_ADJTIME) && !(tx.modes & ADJ_OFFSET_SINGLESHOT) ? -EINVAL
-										       : -EPERM;
+		return -EPERM;
 	memset(&tx, 0, sizeof(tx));
 	tx.status = STA_UNSYNC;
 	tx.tick = 10000;
