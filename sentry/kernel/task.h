@@ -128,6 +128,7 @@ struct thread_group {
 	/* Job control; sighand->lock */
 	bool stopped, stop_notify, cont_notify;
 	int stop_signal, group_stop_count;
+	int notify_why; /* CLD_CONTINUED or CLD_STOPPED: the next thread tells the parent */
 
 	struct rlimit rlim[RLIM_NLIMITS]; /* lock */
 	struct tty *tty;		  /* controlling terminal; tasklist_lock */

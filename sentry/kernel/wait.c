@@ -1,0 +1,157 @@
+#include "sentry/kernel/wait.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+
+#include "sentry/kernel/task.h"
+
+/* task->wake_word */
+enum { WAKE_ARMED, WAKE_WOKEN, WAKE_SLEEPING };
+
+__thread struct task *current;
+
+void wait_queue_init(struct wait_queue *q)
+{
+	mutex_init(&q->lock);
+	TAILQ_INIT(&q->entries);
+}
+
+static bool wake_entry_task(struct wait_entry *e, uint32_t events)
+{
+	task_wake(e->task);
+	return true;
+}
+
+void wait_entry_init_task(struct wait_entry *e, uint32_t mask)
+{
+	*e = (struct wait_entry){.func = wake_entry_task, .task = current, .mask = mask};
+}
+
+void wait_entry_init_func(struct wait_entry *e, wait_func_t func, void *data, uint32_t mask)
+{
+	*e = (struct wait_entry){.func = func, .task = current, .data = data, .mask = mask};
+}
+
+void wait_queue_add(struct wait_queue *q, struct wait_entry *e)
+{
+	MUTEX_GUARD(&q->lock);
+
+	/* Exclusive ones last, so that a wake-up meets all others first. */
+	if (e->exclusive)
+		TAILQ_INSERT_TAIL(&q->entries, e, link);
+	else
+		TAILQ_INSERT_HEAD(&q->entries, e, link);
+	__atomic_store_n(&e->queue, q, __ATOMIC_RELEASE);
+}
+
+void wait_queue_remove(struct wait_entry *e)
+{
+	struct wait_queue *q = __atomic_load_n(&e->queue, __ATOMIC_ACQUIRE);
+
+	if (!q)
+		return;
+	MUTEX_GUARD(&q->lock);
+	if (e->queue) {
+		TAILQ_REMOVE(&q->entries, e, link);
+		e->queue = NULL;
+	}
+}
+
+static void wake_entries(struct wait_queue *q, uint32_t events, bool all)
+{
+	struct wait_entry *e, *next;
+
+	/* The waiter queues itself before it checks its condition; the waker changes the condition
+	 * before it looks here. The fence orders the two, so an empty queue needs no lock. */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!__atomic_load_n(&q->entries.tqh_first, __ATOMIC_RELAXED))
+		return;
+	MUTEX_GUARD(&q->lock);
+	for (e = TAILQ_FIRST(&q->entries); e; e = next) {
+		next = TAILQ_NEXT(e, link);
+		if (!(e->mask & events))
+			continue;
+		if (e->func(e, events) && e->exclusive && !all)
+			break;
+	}
+}
+
+void wake_up(struct wait_queue *q, uint32_t events)
+{
+	wake_entries(q, events, false);
+}
+
+void wake_up_all(struct wait_queue *q, uint32_t events)
+{
+	wake_entries(q, events, true);
+}
+
+bool wait_queue_active(struct wait_queue *q)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	return __atomic_load_n(&q->entries.tqh_first, __ATOMIC_RELAXED) != NULL;
+}
+
+static long futex(_Atomic uint32_t *word, int op, uint32_t val, const struct timespec *deadline)
+{
+	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, val, deadline, NULL,
+		       FUTEX_BITSET_MATCH_ANY);
+}
+
+void wait_prepare(void)
+{
+	atomic_store(&current->wake_word, WAKE_ARMED);
+}
+
+void task_wake(struct task *t)
+{
+	if (atomic_exchange(&t->wake_word, WAKE_WOKEN) == WAKE_SLEEPING)
+		futex(&t->wake_word, FUTEX_WAKE, 1, NULL);
+}
+
+static bool must_leave(struct task *t, bool interruptible)
+{
+	uint32_t flags = atomic_load(&t->flags);
+
+	return flags & (TF_KILLED | (interruptible ? TF_SIGPENDING | TF_PARK : 0));
+}
+
+int wait_block(int64_t deadline, bool interruptible)
+{
+	struct task *t = current;
+	struct timespec ts = {.tv_sec = deadline / NSEC_PER_SEC,
+			      .tv_nsec = deadline % NSEC_PER_SEC};
+	uint32_t armed = WAKE_ARMED;
+	int ret = 0;
+
+	if (must_leave(t, interruptible))
+		return -ERESTARTSYS;
+	if (deadline != NO_DEADLINE && deadline <= monotonic_ns())
+		return atomic_load(&t->wake_word) == WAKE_WOKEN ? 0 : -ETIMEDOUT;
+	if (!atomic_compare_exchange_strong(&t->wake_word, &armed, WAKE_SLEEPING))
+		return 0;
+	if (interruptible)
+		atomic_store_explicit(&t->state, TASK_SLEEPING, memory_order_relaxed);
+	else
+		atomic_store_explicit(&t->state, TASK_DISK_SLEEP, memory_order_relaxed);
+	t->nvcsw++;
+	platform_block_begin();
+	while (atomic_load(&t->wake_word) == WAKE_SLEEPING) {
+		/* FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time. */
+		if (futex(&t->wake_word, FUTEX_WAIT_BITSET, WAKE_SLEEPING,
+			  deadline == NO_DEADLINE ? NULL : &ts) < 0 &&
+		    errno == ETIMEDOUT) {
+			uint32_t sleeping = WAKE_SLEEPING;
+
+			if (atomic_compare_exchange_strong(&t->wake_word, &sleeping, WAKE_ARMED))
+				ret = -ETIMEDOUT;
+			break;
+		}
+	}
+	platform_block_end();
+	atomic_store_explicit(&t->state, TASK_RUNNING, memory_order_relaxed);
+	if (must_leave(t, interruptible))
+		return -ERESTARTSYS;
+	return ret;
+}
