@@ -70,3 +70,16 @@ bool capable(int cap)
 {
 	return cred_capable(current->cred, cap);
 }
+
+static int compare_gid(const void *a, const void *b)
+{
+	gid_t x = *(const gid_t *)a, y = *(const gid_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+void cred_sort_groups(struct cred *c)
+{
+	if (c->ngroups)
+		qsort(c->groups, c->ngroups, sizeof(gid_t), compare_gid);
+}

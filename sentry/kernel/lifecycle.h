@@ -4,16 +4,21 @@
 
 #include "sentry/kernel/task.h"
 
+/* In the kernel's asm/signal.h, which cannot be included together with signal.h. */
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
+
 /* task->jobctl; sighand->lock */
-#define JOBCTL_STOP_PENDING 0x1	  /* is to take part in the group stop */
-#define JOBCTL_STOP_COUNTED 0x2	  /* group_stop_count counts on it */
-#define JOBCTL_STOPPED 0x4	  /* takes part; cleared by SIGCONT */
+#define JOBCTL_STOP_PENDING 0x1	 /* is to take part in the group stop */
+#define JOBCTL_STOP_COUNTED 0x2	 /* group_stop_count counts on it */
+#define JOBCTL_STOPPED 0x4	 /* takes part; cleared by SIGCONT */
 #define JOBCTL_STOP_DEQUEUED 0x8 /* about to stop; cleared by SIGCONT */
 
 /* --- ucount.c: what RLIMIT_NPROC and RLIMIT_SIGPENDING count, per real uid ------------------- */
 struct ucount;
 struct ucount *ucount_get(uid_t uid); /* NULL: no memory */
-void ucount_hold(struct ucount *u); /* one more reference */
+void ucount_hold(struct ucount *u);   /* one more reference */
 void ucount_put(struct ucount *u);
 /* Adds one unless that would pass `limit`: 0 or -EAGAIN. */
 int ucount_charge_task(struct ucount *u, uint64_t limit);
@@ -70,8 +75,8 @@ void retarget_pending(struct task *t, sigset64_t set);
 bool sig_default_ignores(int sig);
 bool sig_default_stops(int sig);
 /* Sends with sighand->lock held. `group`: to any thread. `forced`: reaches an unkillable init. */
-int send_signal_locked(struct thread_group *g, struct task *t, int sig,
-		       const guest_siginfo_t *info, bool group, bool forced);
+int send_signal_locked(struct thread_group *g, struct task *t, int sig, const guest_siginfo_t *info,
+		       bool group, bool forced);
 /* Starts the end of all threads with this wait status, unless it has begun; sighand->lock held.
  * `except` is not woken. */
 void group_exit_locked(struct thread_group *g, int status, struct task *except);
@@ -82,16 +87,23 @@ void notify_parent_jobctl(struct thread_group *g, int why);
  * alternate stack are then those of the handler. -EFAULT when the stack is bad. */
 int setup_signal_frame(struct task *t, int sig, const struct ksigaction *ka,
 		       const guest_siginfo_t *info, sigset64_t oldmask);
+/* SS_DISABLE, SS_ONSTACK or 0, for a stack pointer. */
+uint32_t altstack_state(const struct task *t, uint64_t sp);
 /* rt_sigreturn(2): the value for rax, or -EFAULT. */
 long restore_signal_frame(struct task *t);
 
-/* --- exit.c, vfork ----------------------------------------------------------------------------- */
+/* --- exit.c, vfork -----------------------------------------------------------------------------
+ */
 /* Ends the current task with this wait status. On return it has no context; t is one reference
  * poorer and may be gone. */
 void do_exit(struct task *t, int status);
-/* Gives a context to the thread that runs do_exit for tasks whose stub died in the guest. */
-void dead_context(struct platform_ctx *ctx, void *owner);
+/* The thread that runs do_exit for tasks whose stub died in the guest. 0 or -errno. */
 int dead_context_thread_start(void);
+/* Host threads in kernel_wait_group() look again; tasklist_lock may be held. */
+void kernel_group_exited(void);
+/* Adds what the group's dead threads and address space used; before the last thread drops its mm,
+ * and before execve replaces it. */
+void account_usage(struct task *t);
 /* Lets the parent of a vfork child go on; at exec and exit. */
 void vfork_release(struct task *t);
 struct vfork {
@@ -103,9 +115,31 @@ struct vfork {
 void vfork_put(struct vfork *v);
 /* SIGHUP and SIGCONT to process groups that become orphaned with stopped members because `g` goes
  * or changes group. tasklist_lock held (write). */
+bool pgrp_is_orphaned_locked(struct pid *pgrp); /* tasklist_lock held */
 void check_orphaned_pgrps(struct thread_group *g);
 
-/* --- run.c ------------------------------------------------------------------------------------- */
+/* --- exec.c ------------------------------------------------------------------------------------
+ */
+/* Runs the first program of a container, searched in PATH. t is current. 0 or -errno. */
+int init_program(struct task *t, const struct init_params *p);
+
+/* --- what other parts may provide (weak: a build without them links) ---------------------------
+ */
+/* mm: robust list, PI futexes, clear_child_tid; t is current and its mm still there. */
+void futex_task_exit(struct task *t) __attribute__((weak));
+void group_timers_init(struct thread_group *g) __attribute__((weak));
+void group_timers_exit(struct thread_group *g) __attribute__((weak));
+void group_timers_exec(struct thread_group *g) __attribute__((weak));
+/* vfs: a copy of the namespace; root and cwd of fs move over to the copy's mounts. */
+int mnt_ns_copy(struct mnt_ns *from, struct fs *fs, struct mnt_ns **out) __attribute__((weak));
+int ktimer_start_thread(void) __attribute__((weak));
+struct tty *tty_get(struct tty *tty) __attribute__((weak));
+void tty_put(struct tty *tty) __attribute__((weak));
+void tty_disassociate(struct thread_group *g, bool on_exit) __attribute__((weak));
+void tty_set_controlling(struct tty *tty, struct thread_group *g) __attribute__((weak));
+
+/* --- run.c -------------------------------------------------------------------------------------
+ */
 void worker_main(void);
 
 #endif

@@ -6,8 +6,7 @@
 #include "sentry/kernel/lifecycle.h"
 
 #define STOP_SIGNALS (SIG_BIT(SIGSTOP) | SIG_BIT(SIGTSTP) | SIG_BIT(SIGTTIN) | SIG_BIT(SIGTTOU))
-#define IGNORED_SIGNALS                                                                            \
-	(SIG_BIT(SIGCONT) | SIG_BIT(SIGCHLD) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGURG))
+#define IGNORED_SIGNALS (SIG_BIT(SIGCONT) | SIG_BIT(SIGCHLD) | SIG_BIT(SIGWINCH) | SIG_BIT(SIGURG))
 /* The kernel's SIGRTMIN: the C library keeps the first two for itself. */
 #define KERNEL_SIGRTMIN 32
 #define HANDLER_DFL 0
@@ -212,8 +211,8 @@ static int queue_siginfo(struct thread_group *g, struct task *t, struct sigpendi
 	return 0;
 }
 
-int send_signal_locked(struct thread_group *g, struct task *t, int sig,
-		       const guest_siginfo_t *info, bool group, bool forced)
+int send_signal_locked(struct thread_group *g, struct task *t, int sig, const guest_siginfo_t *info,
+		       bool group, bool forced)
 {
 	struct sigpending *p = group ? &g->pending : &t->pending;
 	int err;

@@ -234,7 +234,6 @@ void group_release(struct thread_group *g)
 	group_put(g);
 }
 
-
 /* tasklist_lock held. A parent in the same session but another process group keeps a group from
  * being orphaned. `ignored` is as if gone. */
 static bool pgrp_orphaned_without(struct pid *pgrp, struct thread_group *ignored)
@@ -257,6 +256,11 @@ bool pgrp_is_orphaned(struct pid *pgrp)
 {
 	READ_GUARD(&kernel.tasklist_lock);
 
+	return pgrp_orphaned_without(pgrp, NULL);
+}
+
+bool pgrp_is_orphaned_locked(struct pid *pgrp)
+{
 	return pgrp_orphaned_without(pgrp, NULL);
 }
 

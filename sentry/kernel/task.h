@@ -114,10 +114,10 @@ struct thread_group {
 	int exit_signal;
 	struct wait_queue child_wait; /* parents sleep here in wait4 */
 
-	/* The handlers of all threads; replaced only by execve. Memory of a sighand is never returned,
-	 * so it may be locked without a reference: see lock_sighand(). */
+	/* The handlers of all threads; replaced only by execve. Memory of a sighand is never
+	 * returned, so it may be locked without a reference: see lock_sighand(). */
 	struct sighand *sighand;
-	bool unkillable; /* init of a pid namespace: default actions do not kill it */
+	bool unkillable;	   /* init of a pid namespace: default actions do not kill it */
 	struct sigpending pending; /* sighand->lock */
 	bool exiting;		   /* group exit under way; sighand->lock */
 	int exit_status;	   /* wait status of the group once exiting */
@@ -214,8 +214,11 @@ struct task {
 	struct {
 		uint64_t addr;
 		uint32_t trapno, error;
-	} fault;	/* [owner] the last fault, for signal frames */
-	void *ucount; /* whose RLIMIT_NPROC it counts for: kernel/ucount.c */
+	} fault;		/* [owner] the last fault, for signal frames */
+	bool nproc_exceeded;	/* set*uid went past RLIMIT_NPROC: execve fails */
+	bool exec_fd_cloexec;	/* [owner] execveat's fd goes away at exec */
+	struct task *next_dead; /* kernel/exit.c */
+	void *ucount;		/* whose RLIMIT_NPROC it counts for: kernel/ucount.c */
 };
 
 /* The task whose event this worker is running, or NULL. */

@@ -123,7 +123,7 @@ int wait_block(int64_t deadline, bool interruptible)
 	struct timespec ts = {.tv_sec = deadline / NSEC_PER_SEC,
 			      .tv_nsec = deadline % NSEC_PER_SEC};
 	uint32_t armed = WAKE_ARMED;
-	int ret = 0;
+	int ret = 0, was;
 
 	if (must_leave(t, interruptible))
 		return -ERESTARTSYS;
@@ -131,10 +131,11 @@ int wait_block(int64_t deadline, bool interruptible)
 		return atomic_load(&t->wake_word) == WAKE_WOKEN ? 0 : -ETIMEDOUT;
 	if (!atomic_compare_exchange_strong(&t->wake_word, &armed, WAKE_SLEEPING))
 		return 0;
-	if (interruptible)
-		atomic_store_explicit(&t->state, TASK_SLEEPING, memory_order_relaxed);
-	else
-		atomic_store_explicit(&t->state, TASK_DISK_SLEEP, memory_order_relaxed);
+	/* For /proc only; a stopped task stays "stopped". */
+	was = atomic_load_explicit(&t->state, memory_order_relaxed);
+	if (was == TASK_RUNNING)
+		atomic_store_explicit(&t->state, interruptible ? TASK_SLEEPING : TASK_DISK_SLEEP,
+				      memory_order_relaxed);
 	t->nvcsw++;
 	platform_block_begin();
 	while (atomic_load(&t->wake_word) == WAKE_SLEEPING) {
@@ -150,7 +151,7 @@ int wait_block(int64_t deadline, bool interruptible)
 		}
 	}
 	platform_block_end();
-	atomic_store_explicit(&t->state, TASK_RUNNING, memory_order_relaxed);
+	atomic_store_explicit(&t->state, was, memory_order_relaxed);
 	if (must_leave(t, interruptible))
 		return -ERESTARTSYS;
 	return ret;

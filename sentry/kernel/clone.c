@@ -1,0 +1,434 @@
+/*
+ * Making threads and processes (man 2 clone, fork, vfork).
+ *
+ * A child is built in private, then its stub is made, and only then it becomes visible, under
+ * tasklist_lock, unless a signal for the parent has come meanwhile: then the call starts again
+ * after delivery, so that a signal to a process group misses nobody.
+ */
+#include <errno.h>
+#include <linux/sched.h>
+#include <string.h>
+
+#include "sentry/kernel/lifecycle.h"
+#include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/pidfd.h"
+#include "sentry/mm/mm.h"
+#include "sentry/mm/uaccess.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/mount.h"
+
+#define CLONE_NEW_NAMESPACES                                                                       \
+	(CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWPID)
+/* As a kernel built without them answers. */
+#define CLONE_UNSUPPORTED (CLONE_NEWUSER | CLONE_NEWCGROUP | CLONE_NEWTIME | CLONE_INTO_CGROUP)
+
+static int check_flags(struct task *parent, uint64_t flags)
+{
+	if (flags & CLONE_UNSUPPORTED)
+		return -EINVAL;
+	if ((flags & CLONE_NEWNS) && (flags & CLONE_FS))
+		return -EINVAL;
+	if ((flags & CLONE_THREAD) && !(flags & CLONE_SIGHAND))
+		return -EINVAL;
+	if ((flags & CLONE_SIGHAND) && !(flags & CLONE_VM))
+		return -EINVAL;
+	if ((flags & CLONE_SIGHAND) && (flags & CLONE_CLEAR_SIGHAND))
+		return -EINVAL;
+	if ((flags & CLONE_PARENT) && parent->group->unkillable)
+		return -EINVAL;
+	if ((flags & CLONE_THREAD) &&
+	    ((flags & CLONE_NEWPID) || parent->pid_ns_children != task_pid_ns(parent)))
+		return -EINVAL;
+	if ((flags & CLONE_NEW_NAMESPACES) && !capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	if ((flags & CLONE_PIDFD) && (flags & CLONE_DETACHED))
+		return -EINVAL;
+	return 0;
+}
+
+static int charge(struct task *parent, struct task *child)
+{
+	struct rlimit *lim = &parent->group->rlim[RLIMIT_NPROC];
+	bool exempt = parent->cred->uid == 0 || capable(CAP_SYS_RESOURCE) || capable(CAP_SYS_ADMIN);
+	struct ucount *u = ucount_get(parent->cred->uid);
+
+	if (!u)
+		return -ENOMEM;
+	if (ucount_charge_task(u, exempt ? UINT64_MAX : lim->rlim_cur)) {
+		ucount_put(u);
+		return -EAGAIN;
+	}
+	task_account(child, u);
+	return 0;
+}
+
+static void copy_fields(struct task *child, const struct task *parent,
+			const struct clone_args_k *args)
+{
+	memcpy(child->comm, parent->comm, sizeof(child->comm));
+	child->blocked = parent->blocked;
+	child->altstack_flags = SS_DISABLE;
+	/* A thread's alternate stack is its own; vfork's child runs on in the parent's place. */
+	if ((args->flags & (CLONE_VM | CLONE_VFORK)) != CLONE_VM) {
+		child->altstack_sp = parent->altstack_sp;
+		child->altstack_size = parent->altstack_size;
+		child->altstack_flags = parent->altstack_flags;
+	}
+	if (!(args->flags & CLONE_VM)) {
+		child->rseq_addr = parent->rseq_addr;
+		child->rseq_len = parent->rseq_len;
+		child->rseq_sig = parent->rseq_sig;
+	}
+	if (args->flags & CLONE_CHILD_CLEARTID)
+		child->clear_child_tid = args->child_tid;
+	if (args->flags & CLONE_CHILD_SETTID)
+		child->set_child_tid = args->child_tid;
+	child->no_new_privs = parent->no_new_privs;
+	child->keep_caps = parent->keep_caps;
+	child->personality = parent->personality;
+	child->timer_slack = parent->timer_slack;
+	child->nice = parent->nice;
+	child->sched_policy = parent->sched_policy;
+	child->sched_priority = parent->sched_priority;
+	if (parent->sched_reset_on_fork) {
+		child->sched_policy = SCHED_OTHER;
+		child->sched_priority = 0;
+		child->nice = MAX(0, child->nice);
+	}
+	child->affinity = parent->affinity;
+	child->ioprio = parent->ioprio;
+}
+
+static int copy_sighand(struct task *child, struct task *parent, uint64_t flags)
+{
+	struct sighand *sh;
+
+	if (flags & CLONE_SIGHAND) {
+		child->sighand = sighand_get(parent->sighand);
+		return 0;
+	}
+	child->sighand = sighand_alloc();
+	if (!child->sighand)
+		return -ENOMEM;
+	sh = lock_sighand(parent->group);
+	memcpy(child->sighand->action, sh->action, sizeof(sh->action));
+	mutex_unlock(&sh->lock);
+	if (flags & CLONE_CLEAR_SIGHAND)
+		for (int i = 0; i < GUEST_NSIG; i++)
+			if (child->sighand->action[i].handler != 1)
+				memset(&child->sighand->action[i], 0,
+				       sizeof(child->sighand->action[i]));
+	return 0;
+}
+
+static int copy_group(struct task *child, struct task *parent, const struct clone_args_k *args)
+{
+	struct thread_group *pg = parent->group, *g;
+
+	if (args->flags & CLONE_THREAD) {
+		child->group = group_get(pg);
+		return 0;
+	}
+	g = group_alloc();
+	if (!g)
+		return -ENOMEM;
+	child->group = g;
+	g->leader = child;
+	g->sighand = sighand_get(child->sighand);
+	mutex_lock(&pg->lock);
+	memcpy(g->rlim, pg->rlim, sizeof(g->rlim));
+	mutex_unlock(&pg->lock);
+	g->oom_score_adj = pg->oom_score_adj;
+	g->container = pg->container;
+	g->exit_signal = args->flags & CLONE_PARENT ? pg->exit_signal : (int)args->exit_signal;
+	if (group_timers_init)
+		group_timers_init(g);
+	return 0;
+}
+
+static int copy_files_fs(struct task *child, struct task *parent, uint64_t flags)
+{
+	child->files = flags & CLONE_FILES ? files_get(parent->files) : files_dup(parent->files);
+	if (!child->files)
+		return -ENOMEM;
+	child->fs = flags & CLONE_FS ? fs_get(parent->fs) : fs_dup(parent->fs);
+	return child->fs ? 0 : -ENOMEM;
+}
+
+static int copy_mnt_ns(struct task *child, struct task *parent, uint64_t flags)
+{
+	if (!(flags & CLONE_NEWNS)) {
+		child->mnt_ns = mnt_ns_get(parent->mnt_ns);
+		return 0;
+	}
+	if (!mnt_ns_copy)
+		return -EINVAL;
+	return mnt_ns_copy(parent->mnt_ns, child->fs, &child->mnt_ns);
+}
+
+static int copy_namespaces(struct task *child, struct task *parent, uint64_t flags)
+{
+	int err = copy_mnt_ns(child, parent, flags);
+
+	if (err)
+		return err;
+	child->uts_ns =
+		flags & CLONE_NEWUTS ? uts_ns_create(parent->uts_ns) : uts_ns_get(parent->uts_ns);
+	child->ipc_ns = flags & CLONE_NEWIPC ? ipc_ns_create() : ipc_ns_get(parent->ipc_ns);
+	child->net_ns = flags & CLONE_NEWNET ? net_ns_create() : net_ns_get(parent->net_ns);
+	child->pid_ns_children = flags & CLONE_NEWPID ? pid_ns_create(parent->pid_ns_children)
+						      : pid_ns_get(parent->pid_ns_children);
+	if (!child->uts_ns || !child->ipc_ns || !child->net_ns)
+		return -ENOMEM;
+	if (!child->pid_ns_children)
+		return flags & CLONE_NEWPID ? -ENOSPC : -ENOMEM;
+	return 0;
+}
+
+static int copy_pid(struct task *child, const struct clone_args_k *args)
+{
+	int32_t set_tid[PID_NS_MAX_DEPTH];
+	struct pid *pid;
+	int err;
+
+	if (args->set_tid_size) {
+		if (args->set_tid_size > PID_NS_MAX_DEPTH)
+			return -EINVAL;
+		if (!capable(CAP_SYS_ADMIN))
+			return -EPERM;
+		if (copy_from_user(set_tid, args->set_tid, args->set_tid_size * sizeof(int32_t)))
+			return -EFAULT;
+		for (uint64_t i = 0; i < args->set_tid_size; i++)
+			if (set_tid[i] <= 0)
+				return -EINVAL;
+	}
+	err = pid_alloc(child->pid_ns_children, set_tid, args->set_tid_size, &pid);
+	if (err)
+		return err;
+	child->pid = pid_get(pid);
+	if (!(args->flags & CLONE_THREAD))
+		child->group->tgid = pid_get(pid);
+	return 0;
+}
+
+/* What the child shares and owns, apart from its memory. On error task_put() frees what there is.
+ */
+static int copy_task(struct task *child, struct task *parent, const struct clone_args_k *args)
+{
+	int err = charge(parent, child);
+
+	copy_fields(child, parent, args);
+	child->cred = cred_get(parent->cred);
+	if (!err)
+		err = copy_sighand(child, parent, args->flags);
+	if (!err)
+		err = copy_group(child, parent, args);
+	if (!err)
+		err = copy_files_fs(child, parent, args->flags);
+	if (!err)
+		err = copy_namespaces(child, parent, args->flags);
+	if (!err)
+		err = copy_pid(child, args);
+	return err;
+}
+
+static int clone_memory(struct task *child, struct task *parent, uint64_t flags)
+{
+	struct platform_as *as;
+	int err;
+
+	if (flags & CLONE_VM) {
+		child->mm = mm_get(parent->mm);
+		return platform_clone_thread(parent->ctx, child, &child->ctx);
+	}
+	MUTEX_GUARD(&parent->mm->lock);
+	err = platform_fork(parent->ctx, child, &as, &child->ctx);
+	if (err)
+		return err;
+	err = mm_fork(parent->mm, as, child->ctx, &child->mm);
+	if (err)
+		platform_as_put(as);
+	return err;
+}
+
+static int prepare_registers(struct task *child, const struct clone_args_k *args)
+{
+	struct guest_regs *regs = platform_regs(child->ctx);
+
+	regs->rax = 0;
+	regs->orig_rax = -1;
+	if (args->stack)
+		regs->rsp = args->stack + args->stack_size;
+	if (args->flags & CLONE_SETTLS) {
+		if (args->tls >= GUEST_TASK_SIZE)
+			return -EPERM;
+		regs->fs_base = args->tls;
+	}
+	atomic_fetch_or(&child->flags, TF_FULL_REGS);
+	task_update_identity(child);
+	return 0;
+}
+
+/* Makes the child visible. -ERESTARTNOINTR: a signal came first. */
+static int publish(struct task *child, struct task *parent, uint64_t flags)
+{
+	struct thread_group *pg = parent->group, *g = child->group;
+	struct pid_ns *ns = child->pid->ns;
+	struct sighand *sh;
+	int err = 0;
+	WRITE_GUARD(&kernel.tasklist_lock);
+
+	mutex_lock(&pg->lock);
+	sh = lock_sighand(pg);
+	if (signal_pending(parent))
+		err = -ERESTARTNOINTR;
+	else if (ns->dying)
+		err = -ENOMEM;
+	else
+		task_link(child);
+	mutex_unlock(&sh->lock);
+	mutex_unlock(&pg->lock);
+	if (err || (flags & CLONE_THREAD))
+		return err;
+	if (!ns->init) {
+		ns->init = g;
+		g->unkillable = true;
+	}
+	g->has_child_subreaper = pg->has_child_subreaper || pg->is_child_subreaper;
+	g->tty = pg->tty && tty_get ? tty_get(pg->tty) : NULL;
+	group_link(g, flags & CLONE_PARENT ? pg->parent : pg, pg->pgrp, pg->session);
+	return 0;
+}
+
+static void discard(struct task *child)
+{
+	struct platform_ctx *ctx = steal_ptr(&child->ctx);
+	struct pid *pid = child->pid;
+
+	if (pid) {
+		write_lock(&kernel.tasklist_lock);
+		pid_release_unused(pid);
+		write_unlock(&kernel.tasklist_lock);
+	}
+	task_put(child);
+	if (ctx)
+		platform_ctx_exit(ctx);
+}
+
+/* The pidfd, installed in the parent's table; -errno. */
+static int give_pidfd(struct task *child, const struct clone_args_k *args)
+{
+	struct file *file;
+	int fd, err = pidfd_create(child->pid, 0, &file);
+
+	if (err)
+		return err;
+	fd = fd_install(file, true);
+	if (fd < 0) {
+		file_put(file);
+		return fd;
+	}
+	if (put_user(args->pidfd, (int32_t)fd)) {
+		fd_close(current->files, fd);
+		return -EFAULT;
+	}
+	return fd;
+}
+
+static void wait_for_vfork(struct vfork *v)
+{
+	wait_event_killable(&v->wait, __atomic_load_n(&v->done, __ATOMIC_ACQUIRE), NO_DEADLINE);
+	vfork_put(v);
+}
+
+static struct vfork *vfork_alloc(struct task *child)
+{
+	struct vfork *v = calloc(1, sizeof(*v));
+
+	if (!v)
+		return NULL;
+	refcount_init(&v->refs);
+	wait_queue_init(&v->wait);
+	refcount_inc(&v->refs);
+	child->vfork = v;
+	return v;
+}
+
+/* Tells the numbers to whoever asked; Linux, too, ignores bad addresses here. */
+static void store_tids(struct task *child, struct task *parent, const struct clone_args_k *args)
+{
+	int32_t nr;
+
+	if (args->flags & CLONE_PARENT_SETTID) {
+		nr = pid_nr_ns(child->pid, task_pid_ns(parent));
+		(void)!put_user(args->parent_tid, nr);
+	}
+	if (args->flags & CLONE_CHILD_SETTID) {
+		nr = task_tid(child);
+		if (args->child_tid < GUEST_TASK_SIZE)
+			mm_access(child->mm, args->child_tid, &nr, sizeof(nr), true, false);
+	}
+}
+
+static long start_child(struct task *child, struct task *parent, const struct clone_args_k *args)
+{
+	long nr = pid_nr_ns(child->pid, task_pid_ns(parent));
+	struct vfork *v = NULL;
+	int pidfd = -1, err;
+
+	if (args->flags & CLONE_VFORK) {
+		v = vfork_alloc(child);
+		if (!v)
+			return -ENOMEM;
+	}
+	if (args->flags & CLONE_PIDFD) {
+		pidfd = give_pidfd(child, args);
+		if (pidfd < 0) {
+			err = pidfd;
+			goto fail;
+		}
+	}
+	store_tids(child, parent, args);
+	err = publish(child, parent, args->flags);
+	if (err)
+		goto fail;
+	/* It may run, and be gone, from here on. */
+	if (platform_resume(child->ctx))
+		kernel_on_stub_death(child->ctx, child);
+	if (v)
+		wait_for_vfork(v);
+	return nr;
+fail:
+	if (pidfd >= 0)
+		fd_close(parent->files, pidfd);
+	if (v) {
+		child->vfork = NULL;
+		vfork_put(v);
+		vfork_put(v);
+	}
+	return err;
+}
+
+long task_clone(struct task *parent, const struct clone_args_k *args)
+{
+	struct task *child;
+	long ret = check_flags(parent, args->flags);
+
+	if (ret)
+		return ret;
+	if (signal_pending(parent))
+		return -ERESTARTNOINTR;
+	child = task_alloc();
+	if (!child)
+		return -ENOMEM;
+	ret = copy_task(child, parent, args);
+	if (!ret)
+		ret = clone_memory(child, parent, args->flags);
+	if (!ret)
+		ret = prepare_registers(child, args);
+	if (!ret)
+		ret = start_child(child, parent, args);
+	if (ret < 0)
+		discard(child);
+	return ret;
+}

@@ -1,0 +1,370 @@
+/*
+ * The end of threads and processes (man 2 exit, exit_group; man 3 wait's zombies).
+ *
+ * A thread passes two marks: TF_EXITING, from which it takes no signals and counts no more in
+ * num_live, and exit_notify(), from which it counts no more in num_threads. The group is a zombie
+ * when num_threads is 0; the leader stays in the list of threads until the group is reaped.
+ */
+#include <pthread.h>
+#include <string.h>
+
+#include "sentry/kernel/lifecycle.h"
+#include "sentry/kernel/namespaces.h"
+#include "sentry/mm/mm.h"
+#include "sentry/vfs/file.h"
+#include "sentry/vfs/mount.h"
+
+void task_exit(struct task *t, int status)
+{
+	t->exit_code = status;
+	atomic_fetch_or(&t->flags, TF_EXIT);
+}
+
+void group_exit(struct thread_group *g, int status)
+{
+	struct sighand *sh = lock_sighand(g);
+
+	group_exit_locked(g, status, current);
+	mutex_unlock(&sh->lock);
+}
+
+/* --- vfork -------------------------------------------------------------------------------------
+ */
+
+void vfork_put(struct vfork *v)
+{
+	if (refcount_dec(&v->refs))
+		free(v);
+}
+
+void vfork_release(struct task *t)
+{
+	struct vfork *v = atomic_exchange(&t->vfork, NULL);
+
+	if (!v)
+		return;
+	__atomic_store_n(&v->done, true, __ATOMIC_RELEASE);
+	wake_up_all(&v->wait, ~0u);
+	vfork_put(v);
+}
+
+/* --- telling the parent ------------------------------------------------------------------------
+ */
+
+static void child_siginfo(struct thread_group *g, guest_siginfo_t *info)
+{
+	struct thread_group *parent = g->parent;
+
+	memset(info, 0, sizeof(*info));
+	info->si_signo = SIGCHLD;
+	info->si_pid = group_nr_ns(g, parent->tgid->ns);
+	info->si_uid = g->leader->cred->uid;
+	/* In clock ticks of 10 ms. */
+	info->si_utime = g->dead.utime / 10000000;
+	info->si_stime = g->dead.stime / 10000000;
+}
+
+/* Tells the parent that g is a zombie. True: nobody will wait for it, reap it now. */
+static bool notify_parent_exit(struct thread_group *g)
+{
+	struct thread_group *parent = g->parent;
+	struct ksigaction *ka;
+	struct sighand *sh;
+	guest_siginfo_t info;
+	int sig = g->exit_signal;
+	bool reap = false;
+
+	if (!parent)
+		return true;
+	child_siginfo(g, &info);
+	info.si_signo = sig;
+	if (g->exit_status & 0x7f) {
+		info.si_code = g->exit_status & 0x80 ? CLD_DUMPED : CLD_KILLED;
+		info.si_status = g->exit_status & 0x7f;
+	} else {
+		info.si_code = CLD_EXITED;
+		info.si_status = g->exit_status >> 8 & 0xff;
+	}
+	sh = lock_sighand(parent);
+	if (sig == SIGCHLD) {
+		ka = &sh->action[SIGCHLD - 1];
+		reap = ka->handler == 1 || (ka->flags & SA_NOCLDWAIT);
+		if (ka->handler == 1)
+			sig = 0;
+	}
+	if (sig > 0)
+		send_signal_locked(parent, parent->leader, sig, &info, true, false);
+	mutex_unlock(&sh->lock);
+	wake_up_all(&parent->child_wait, ~0u);
+	return reap;
+}
+
+void notify_parent_jobctl(struct thread_group *g, int why)
+{
+	struct thread_group *parent = g->parent;
+	struct ksigaction *ka;
+	struct sighand *sh;
+	guest_siginfo_t info;
+
+	if (!parent)
+		return;
+	child_siginfo(g, &info);
+	info.si_code = why;
+	info.si_status = why == CLD_STOPPED ? g->stop_signal : SIGCONT;
+	sh = lock_sighand(parent);
+	ka = &sh->action[SIGCHLD - 1];
+	if (ka->handler != 1 && !(ka->flags & SA_NOCLDSTOP))
+		send_signal_locked(parent, parent->leader, SIGCHLD, &info, true, false);
+	mutex_unlock(&sh->lock);
+	wake_up_all(&parent->child_wait, ~0u);
+}
+
+/* --- the family --------------------------------------------------------------------------------
+ */
+
+/* Who inherits g's children: the nearest subreaper above it in its namespace, else init; NULL when
+ * g is init itself: its children are being killed. */
+static struct thread_group *find_reaper(struct thread_group *g)
+{
+	struct pid_ns *ns = g->tgid->ns;
+	struct thread_group *p;
+
+	for (p = g->parent; p && p->tgid->ns == ns; p = p->parent)
+		if (p->is_child_subreaper && p->num_threads)
+			return p;
+	return ns->init != g ? ns->init : NULL;
+}
+
+static void reparent(struct thread_group *child, struct thread_group *reaper)
+{
+	struct task *t;
+
+	TAILQ_REMOVE(&child->parent->children, child, sibling);
+	child->parent = reaper;
+	if (reaper)
+		TAILQ_INSERT_TAIL(&reaper->children, child, sibling);
+	for_each_thread (child, t)
+		if (t->pdeath_signal)
+			task_send_signal(t, t->pdeath_signal, NULL);
+	child->exit_signal = SIGCHLD;
+	if (child->zombie && notify_parent_exit(child))
+		group_release(child);
+}
+
+static void kill_namespace(struct pid_ns *ns)
+{
+	struct thread_group *g;
+
+	ns->dying = true;
+	ns->init = NULL;
+	TAILQ_FOREACH (g, &kernel.groups, all_link)
+		if (g->num_threads && group_nr_ns(g, ns))
+			group_kill(g, SIGKILL);
+}
+
+static void group_becomes_zombie(struct thread_group *g)
+{
+	struct pid_ns *ns = g->tgid->ns;
+	struct thread_group *reaper, *child, *next;
+	bool is_init = ns->init == g;
+
+	check_orphaned_pgrps(g);
+	reaper = find_reaper(g);
+	for (child = TAILQ_FIRST(&g->children); child; child = next) {
+		next = TAILQ_NEXT(child, sibling);
+		reparent(child, reaper);
+	}
+	if (is_init)
+		kill_namespace(ns);
+	g->zombie = true;
+	wake_up_all(&g->tgid->exit_wait, ~0u);
+	if (!g->parent) {
+		kernel_group_exited();
+		wake_up_all(&kernel.exit_wait, ~0u);
+	}
+	if (notify_parent_exit(g))
+		group_release(g);
+}
+
+static void exit_notify(struct task *t)
+{
+	struct thread_group *g = t->group;
+	WRITE_GUARD(&kernel.tasklist_lock);
+
+	g->num_threads--;
+	if (t == g->leader)
+		atomic_store(&t->state, TASK_ZOMBIE);
+	else
+		task_release(t);
+	if (!g->num_threads)
+		group_becomes_zombie(g);
+	else
+		wake_up_all(&g->thread_exit_wait, ~0u);
+}
+
+/* --- one thread --------------------------------------------------------------------------------
+ */
+
+void account_usage(struct task *t)
+{
+	struct thread_group *g = t->group;
+	struct platform_usage u;
+
+	/* A vfork child's time is in its parent's stub, and is accounted there. */
+	if (!t->mm || refcount_read(&t->mm->refs) != 1 || platform_as_usage(t->mm->as, &u))
+		return;
+	MUTEX_GUARD(&g->lock);
+	g->dead.utime += u.utime_ns;
+	g->dead.stime += u.stime_ns;
+	g->dead.minflt += u.minflt;
+	g->dead.majflt += u.majflt;
+	g->dead.maxrss = MAX(g->dead.maxrss, u.rss_pages * (PAGE_SIZE / 1024));
+}
+
+/* True if it was the last living thread of the group. */
+static bool mark_exiting(struct task *t, int status)
+{
+	struct thread_group *g = t->group;
+	struct sighand *sh = lock_sighand(g);
+	bool dead, stopped = false;
+
+	atomic_fetch_or(&t->flags, TF_EXITING);
+	t->exit_code = status;
+	if (!g->exiting && t == g->leader)
+		g->exit_status = status;
+	if (t->jobctl & JOBCTL_STOP_COUNTED)
+		stopped = --g->group_stop_count == 0 && !g->stopped;
+	t->jobctl = 0;
+	dead = --g->num_live == 0;
+	if (dead)
+		g->exiting = true;
+	else if (stopped)
+		g->stopped = g->stop_notify = true;
+	retarget_pending(t, ~t->blocked);
+	mutex_unlock(&sh->lock);
+	if (stopped && !dead) {
+		read_lock(&kernel.tasklist_lock);
+		notify_parent_jobctl(g, CLD_STOPPED);
+		read_unlock(&kernel.tasklist_lock);
+	}
+	return dead;
+}
+
+static void exit_group_resources(struct thread_group *g)
+{
+	bool has_tty;
+
+	if (group_timers_exit)
+		group_timers_exit(g);
+	read_lock(&kernel.tasklist_lock);
+	has_tty = g->tty || g->session == g->tgid;
+	read_unlock(&kernel.tasklist_lock);
+	if (has_tty && tty_disassociate)
+		tty_disassociate(g, true);
+}
+
+static void exit_resources(struct task *t)
+{
+	struct mm *mm;
+	struct files *files;
+	struct fs *fs;
+	struct mnt_ns *mnt_ns;
+	struct ipc_ns *ipc_ns;
+	struct net_ns *net_ns;
+
+	mutex_lock(&t->group->lock);
+	mm = steal_ptr(&t->mm);
+	files = steal_ptr(&t->files);
+	mutex_unlock(&t->group->lock);
+	if (files)
+		files_put(files);
+	if (mm)
+		mm_put(mm);
+	mutex_lock(&t->group->lock);
+	fs = steal_ptr(&t->fs);
+	mnt_ns = steal_ptr(&t->mnt_ns);
+	ipc_ns = steal_ptr(&t->ipc_ns);
+	net_ns = steal_ptr(&t->net_ns);
+	mutex_unlock(&t->group->lock);
+	if (fs)
+		fs_put(fs);
+	if (mnt_ns)
+		mnt_ns_put(mnt_ns);
+	if (ipc_ns)
+		ipc_ns_put(ipc_ns);
+	if (net_ns)
+		net_ns_put(net_ns);
+}
+
+void do_exit(struct task *t, int status)
+{
+	struct platform_ctx *ctx;
+	struct sighand *sh;
+	bool group_dead = mark_exiting(t, status);
+
+	if (futex_task_exit && t->mm)
+		futex_task_exit(t);
+	vfork_release(t);
+	if (group_dead) {
+		account_usage(t);
+		exit_group_resources(t->group);
+	}
+	exit_resources(t);
+	sh = lock_sighand(t->group);
+	ctx = t->ctx;
+	t->ctx = NULL;
+	mutex_unlock(&sh->lock);
+	exit_notify(t);
+	current = NULL;
+	if (ctx)
+		platform_ctx_exit(ctx);
+	task_put(t);
+}
+
+/* --- stubs that died while their thread was in the guest ---------------------------------------
+ */
+
+static pthread_mutex_t dead_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t dead_cond = PTHREAD_COND_INITIALIZER;
+static struct task *dead_tasks;
+
+void kernel_on_stub_death(struct platform_ctx *ctx, void *owner)
+{
+	struct task *t = owner;
+
+	if (!t)
+		return;
+	pthread_mutex_lock(&dead_lock);
+	t->next_dead = dead_tasks;
+	dead_tasks = t;
+	pthread_cond_signal(&dead_cond);
+	pthread_mutex_unlock(&dead_lock);
+}
+
+static void *dead_context_main(void *arg)
+{
+	for (;;) {
+		struct task *t;
+
+		pthread_mutex_lock(&dead_lock);
+		while (!dead_tasks)
+			pthread_cond_wait(&dead_cond, &dead_lock);
+		t = dead_tasks;
+		dead_tasks = t->next_dead;
+		pthread_mutex_unlock(&dead_lock);
+		current = t;
+		group_kill(t->group, SIGKILL);
+		do_exit(t, t->group->exit_status);
+	}
+	return NULL;
+}
+
+int dead_context_thread_start(void)
+{
+	pthread_t thread;
+	int err = pthread_create(&thread, NULL, dead_context_main, NULL);
+
+	if (!err)
+		pthread_detach(thread);
+	return -err;
+}
