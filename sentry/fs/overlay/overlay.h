@@ -11,12 +11,9 @@ struct super_block;
 
 /* get_super's `arg`. */
 struct overlay_arg {
-	struct super_block *lower; /* of type "host", made with .cache; the overlay takes its own
-				    * reference. NULL: an empty tree. */
+	struct super_block *lower; /* of type "host", made with .cache, and this overlay's alone; it
+				    * takes its own reference. NULL: an empty tree. */
 	uint64_t max_bytes;	   /* of the upper tree's memory; 0: tmpfs's default */
 };
-
-/* Registers the type. */
-void overlay_fs_init(void);
 
 #endif
