@@ -69,6 +69,7 @@ struct mm {
 	uint32_t def_flags; /* mlockall(MCL_FUTURE) */
 	unsigned map_count;  /* VMAs in the tree */
 	_Atomic unsigned freeze_seq; /* odd while a page is read-only for a futex operation */
+	_Atomic bool membarrier_registered; /* for MEMBARRIER_CMD_PRIVATE_EXPEDITED */
 	uint64_t stale_addr; /* the last stale fault, and how often in a row: fault.c */
 	unsigned stale_count;
 	int dumpable;
