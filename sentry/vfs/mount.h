@@ -58,8 +58,8 @@ int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, cons
 /* The same for a super block that exists; its reference is consumed on success. */
 int mnt_ns_mount_super(struct mnt_ns *ns, const char *target, struct super_block *sb,
 		       unsigned long flags, bool create);
-/* Hides a path: an empty read-only tmpfs over a directory, /dev/null's like over a file. -ENOENT when
- * there is nothing to hide. */
+/* Hides a path: an empty read-only tmpfs over a directory, /dev/null's like over a file. -ENOENT
+ * when there is nothing to hide. */
 int mnt_ns_mask(struct mnt_ns *ns, const char *path);
 /* Changes the per-mount flags of the root mount. */
 int mnt_ns_remount_root(struct mnt_ns *ns, unsigned long flags);
