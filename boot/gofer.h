@@ -18,6 +18,9 @@ struct gofer_mount {
 	int root_fd;   /* O_PATH directory: the root of a detached clone, or a plain one */
 	bool readonly; /* refuse every change */
 	bool directfs; /* attach donates root_fd */
+	/* The mount is this one file (not a directory) of root_fd, and its path is "": a volume
+	 * that is a file. NULL: the whole tree. Without directfs. */
+	const char *only;
 };
 
 /*

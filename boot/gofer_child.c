@@ -45,6 +45,30 @@ static int open_host_root(const struct spec_mount *m, bool readonly)
 	return fd < 0 ? -errno : steal_fd(&fd);
 }
 
+/* A volume that is a file is served out of its directory, by its name alone. */
+static int open_mount(const struct spec_mount *m, struct gofer_mount *g)
+{
+	const char *slash = strrchr(m->source, '/');
+	struct spec_mount dir = *m;
+	char *__free parent = NULL;
+	struct stat st;
+
+	g->directfs = true;
+	g->readonly = m->overlay || (m->flags & MS_RDONLY);
+	if (lstat(m->source, &st) || S_ISDIR(st.st_mode) || !slash || !slash[1]) {
+		g->root_fd = open_host_root(m, g->readonly);
+		return g->root_fd < 0 ? g->root_fd : 0;
+	}
+	parent = strndup(m->source, slash == m->source ? 1 : slash - m->source);
+	if (!parent)
+		return -ENOMEM;
+	dir.source = parent;
+	g->only = slash + 1;
+	g->directfs = false;
+	g->root_fd = open_host_root(&dir, g->readonly);
+	return g->root_fd < 0 ? g->root_fd : 0;
+}
+
 static void keep_only(const int *keep, int n)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -62,7 +86,7 @@ static void keep_only(const int *keep, int n)
 void gofer_child_main(const struct sandbox_spec *spec, const int *gofer_fds, int ngofer)
 {
 	struct gofer_mount *mounts = calloc(ngofer + 1, sizeof(*mounts));
-	int keep[256], n = 0;
+	int keep[256], n = 0, ret;
 
 	if (!mounts)
 		_exit(1);
@@ -81,11 +105,9 @@ void gofer_child_main(const struct sandbox_spec *spec, const int *gofer_fds, int
 		if (m->kind != MOUNT_HOST)
 			continue;
 		g = &mounts[m->gofer];
-		g->directfs = true;
-		g->readonly = m->overlay || (m->flags & MS_RDONLY);
-		g->root_fd = open_host_root(m, g->readonly);
-		if (g->root_fd < 0) {
-			log_error("gofer: cannot open %s: %s", m->source, strerror(-g->root_fd));
+		ret = open_mount(m, g);
+		if (ret) {
+			log_error("gofer: cannot open %s: %s", m->source, strerror(-ret));
 			_exit(1);
 		}
 	}

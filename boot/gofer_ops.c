@@ -37,7 +37,8 @@ static int open_node(const struct op *op)
 
 static int op_attach(struct op *op)
 {
-	int ret = gofer_fill_stat(op->root, &op->reply->stat);
+	int __close_fd fd = open_node(op);
+	int ret = fd < 0 ? fd : gofer_fill_stat(fd, &op->reply->stat);
 
 	if (ret)
 		return ret;
@@ -45,7 +46,7 @@ static int op_attach(struct op *op)
 			   (op->call->squash ? GOFER_ATTACH_SQUASH : 0);
 	op->reply->uid = geteuid();
 	op->reply->gid = getegid();
-	if (op->call->mount->directfs) {
+	if (op->call->mount->directfs && !op->call->mount->only) {
 		*op->fd = fcntl(op->root, F_DUPFD_CLOEXEC, 0);
 		if (*op->fd < 0)
 			return -errno;
@@ -422,6 +423,25 @@ static int op_removexattr(struct op *op)
 	return fremovexattr(fd, op->call->path2) ? -errno : 0;
 }
 
+/* On a mount that is one file, what works on names does not apply. */
+static int check_only(const struct gofer_call *call)
+{
+	switch (call->req->op) {
+	case GOFER_ATTACH:
+	case GOFER_OPEN:
+	case GOFER_STAT:
+	case GOFER_STATFS:
+	case GOFER_SETATTR:
+	case GOFER_GETXATTR:
+	case GOFER_LISTXATTR:
+	case GOFER_SETXATTR:
+	case GOFER_REMOVEXATTR:
+		return *call->path ? -ENOTDIR : 0;
+	default:
+		return -ENOTDIR;
+	}
+}
+
 static const struct {
 	int (*run)(struct op *op);
 	bool changes;
@@ -439,8 +459,9 @@ static const struct {
 
 void gofer_run(const struct gofer_call *call, struct gofer_reply *reply, void *data, int *reply_fd)
 {
+	struct gofer_call one = *call;
 	struct op op = {
-		.call = call,
+		.call = &one,
 		.req = call->req,
 		.reply = reply,
 		.data = data,
@@ -450,6 +471,12 @@ void gofer_run(const struct gofer_call *call, struct gofer_reply *reply, void *d
 
 	*reply_fd = -1;
 	reply->data_len = 0;
+	if (call->mount->only) {
+		reply->error = check_only(call);
+		if (reply->error)
+			return;
+		one.path = call->mount->only;
+	}
 	if (!operations[call->req->op].run)
 		reply->error = -ENOSYS;
 	else if (operations[call->req->op].changes && call->mount->readonly)

@@ -72,7 +72,7 @@ typedef struct inode *(*host_make_inode_t)(struct super_block *sb, const struct 
 struct host_mount *host_mount_of(struct super_block *sb); /* of type "host" */
 /* From now on, lookups make inodes of `sb` (the overlay's). -EBUSY if another has done so. */
 int host_mount_adopt(struct host_mount *m, struct super_block *sb, host_make_inode_t make);
-/* Another inode for the mount's root directory, made with `make`. */
+/* Another inode for the mount's root, made with `make`. The root of a volume may be a file. */
 int host_root_inode(struct host_mount *m, struct inode **out);
 /* Attributes that every inode has, from the host's. */
 void host_inode_fill(struct inode *inode, struct host_object *o, const struct gofer_stat *st);

@@ -307,7 +307,7 @@ int host_root_inode(struct host_mount *m, struct inode **out)
 
 	if (ret)
 		return ret;
-	if (!S_ISDIR(t.reply.stat.mode))
+	if (!S_ISDIR(t.reply.stat.mode) && m->inode_sb != m->sb)
 		return -ENOTDIR;
 	inode = make_inode(m, &t.reply.stat);
 	if (!inode)
