@@ -52,7 +52,8 @@ static void file_free(struct file *f)
 	if (f->inode)
 		inode_put(f->inode);
 	path_put(&f->path);
-	cred_put(f->cred);
+	if (f->cred)
+		cred_put(f->cred);
 	mutex_destroy(&f->pos_lock);
 	mutex_destroy(&f->owner_lock);
 	mutex_destroy(&f->epoll_lock);
