@@ -239,17 +239,37 @@ static int status_from_wait(int status)
 	return WEXITSTATUS(status);
 }
 
+/* Says on stderr how the sandbox process ended: it has hung up without a word. */
+static void report_death(struct sandbox *sb)
+{
+	struct pollfd ended = {.fd = sb->sandbox_pidfd, .events = POLLIN};
+	siginfo_t si = {0};
+
+	terminal_restore();
+	/* It is on its way out, or lies about that: then no answer will do. */
+	poll(&ended, 1, 2000);
+	if (waitid(P_PID, sb->sandbox_pid, &si, WEXITED | WNOHANG | WNOWAIT) || !si.si_pid)
+		fprintf(stderr, "moat: the sandbox hung up\n");
+	else if (si.si_code == CLD_EXITED)
+		fprintf(stderr, "moat: the sandbox ended with status %d\n", si.si_status);
+	else if (si.si_status == SIGSYS)
+		fprintf(stderr, "moat: the sandbox was killed: it made a system call that its "
+				"filter forbids\n");
+	else
+		fprintf(stderr, "moat: the sandbox was killed by signal %d (%s)\n", si.si_status,
+			strsignal(si.si_status));
+}
+
 /* Reads one message; true when the sandbox's end is decided, with *result set. */
-static bool handle_message(int link, int *result)
+static bool handle_message(struct sandbox *sb, int *result)
 {
 	struct link_message msg;
-	int ret = link_receive(link, &msg);
+	int ret = link_receive(sb->link, &msg);
 
 	if (ret == -EAGAIN)
 		return false;
 	if (ret) {
-		terminal_restore();
-		fprintf(stderr, "moat: the sandbox died\n");
+		report_death(sb);
 		*result = EXIT_MOAT_FAILED;
 		return true;
 	}
@@ -289,6 +309,7 @@ int sandbox_wait(const struct sandbox_spec *spec, struct sandbox *sb)
 		{.fd = sb->link, .events = POLLIN},
 		{.fd = signals, .events = POLLIN},
 		{.fd = sb->gofer_pidfd, .events = POLLIN},
+		{.fd = sb->sandbox_pidfd, .events = POLLIN},
 	};
 
 	if (spec->terminal)
@@ -308,9 +329,15 @@ int sandbox_wait(const struct sandbox_spec *spec, struct sandbox *sb)
 			continue;
 		if (fds[1].revents)
 			forward_signals(signals, sb->link);
-		if (fds[0].revents && handle_message(sb->link, &result))
+		if (fds[0].revents && handle_message(sb, &result))
 			break;
-		if (fds[2].revents && !fds[0].revents) {
+		if (fds[0].revents)
+			continue;
+		if (fds[3].revents) {
+			report_death(sb);
+			break;
+		}
+		if (fds[2].revents) {
 			terminal_restore();
 			fprintf(stderr, "moat: the gofer died\n");
 			break;
