@@ -239,24 +239,25 @@ static int status_from_wait(int status)
 	return WEXITSTATUS(status);
 }
 
-/* Says on stderr how the sandbox process ended: it has hung up without a word. */
-static void report_death(struct sandbox *sb)
+/* Says on stderr how gofer or sandbox ended: it is gone without a word. */
+static void report_death(const char *who, pid_t pid, int pidfd)
 {
-	struct pollfd ended = {.fd = sb->sandbox_pidfd, .events = POLLIN};
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
 	siginfo_t si = {0};
 
 	terminal_restore();
 	/* It is on its way out, or lies about that: then no answer will do. */
 	poll(&ended, 1, 2000);
-	if (waitid(P_PID, sb->sandbox_pid, &si, WEXITED | WNOHANG | WNOWAIT) || !si.si_pid)
-		fprintf(stderr, "moat: the sandbox hung up\n");
+	if (waitid(P_PID, pid, &si, WEXITED | WNOHANG | WNOWAIT) || !si.si_pid)
+		fprintf(stderr, "moat: the %s hung up\n", who);
 	else if (si.si_code == CLD_EXITED)
-		fprintf(stderr, "moat: the sandbox ended with status %d\n", si.si_status);
+		fprintf(stderr, "moat: the %s ended with status %d\n", who, si.si_status);
 	else if (si.si_status == SIGSYS)
-		fprintf(stderr, "moat: the sandbox was killed: it made a system call that its "
-				"filter forbids\n");
+		fprintf(stderr,
+			"moat: the %s was killed: it made a system call that its filter forbids\n",
+			who);
 	else
-		fprintf(stderr, "moat: the sandbox was killed by signal %d (%s)\n", si.si_status,
+		fprintf(stderr, "moat: the %s was killed by signal %d (%s)\n", who, si.si_status,
 			strsignal(si.si_status));
 }
 
@@ -269,7 +270,7 @@ static bool handle_message(struct sandbox *sb, int *result)
 	if (ret == -EAGAIN)
 		return false;
 	if (ret) {
-		report_death(sb);
+		report_death("sandbox", sb->sandbox_pid, sb->sandbox_pidfd);
 		*result = EXIT_MOAT_FAILED;
 		return true;
 	}
@@ -334,12 +335,11 @@ int sandbox_wait(const struct sandbox_spec *spec, struct sandbox *sb)
 		if (fds[0].revents)
 			continue;
 		if (fds[3].revents) {
-			report_death(sb);
+			report_death("sandbox", sb->sandbox_pid, sb->sandbox_pidfd);
 			break;
 		}
 		if (fds[2].revents) {
-			terminal_restore();
-			fprintf(stderr, "moat: the gofer died\n");
+			report_death("gofer", sb->gofer_pid, sb->gofer_pidfd);
 			break;
 		}
 	}
