@@ -1,0 +1,132 @@
+/* Messages: made by senders, charged to them, freed by receivers. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "sentry/kernel/task.h"
+#include "sentry/net/unix/unix.h"
+
+/* What Linux charges for a message of n bytes: the data in its slab, and the sk_buff. */
+static size_t truesize_of(size_t n)
+{
+	return ROUND_UP(n + 320, (size_t)512) + 256;
+}
+
+static bool may_charge(struct unix_sock *u)
+{
+	return u->err || (u->shutdown & SEND_SHUTDOWN) || u->wmem < u->sndbuf;
+}
+
+/* -EPIPE after shutdown, the socket's error, -EAGAIN. */
+static int wait_for_wmem(struct socket *sock, bool nonblock)
+{
+	struct unix_sock *u = sock->sk;
+	int64_t deadline = 0;
+
+	for (;;) {
+		int ret = unix_take_error(u);
+
+		if (ret)
+			return ret;
+		if (u->shutdown & SEND_SHUTDOWN)
+			return -EPIPE;
+		if (u->wmem < u->sndbuf)
+			return 0;
+		if (nonblock)
+			return -EAGAIN;
+		if (!deadline)
+			deadline = socket_deadline(sock->sndtimeo);
+		ret = wait_event_interruptible(&u->wait, may_charge(u), deadline);
+		if (ret)
+			return socket_wait_error(ret, sock->sndtimeo);
+	}
+}
+
+int unix_msg_create(struct socket *sock, struct iov_iter *from, size_t n, bool nonblock,
+		    struct unix_msg **out)
+{
+	struct unix_sock *u = sock->sk;
+	struct unix_msg *msg;
+	int ret = wait_for_wmem(sock, nonblock);
+
+	if (ret)
+		return ret;
+	msg = malloc(sizeof(*msg) + n);
+	if (!msg)
+		return -ENOBUFS;
+	memset(msg, 0, sizeof(*msg));
+	if (n && copy_from_iter(from, msg->data, n) != (ssize_t)n) {
+		free(msg);
+		return -EFAULT;
+	}
+	msg->len = n;
+	msg->truesize = truesize_of(n);
+	msg->sender = unix_get(u);
+	u->wmem += (long)msg->truesize;
+	mutex_lock(&u->lock);
+	if (u->addr)
+		msg->from = unix_addr_get(u->addr);
+	mutex_unlock(&u->lock);
+	*out = msg;
+	return 0;
+}
+
+void unix_msg_free(struct unix_msg *msg)
+{
+	struct unix_sock *sender = msg->sender;
+	long before = atomic_fetch_sub(&sender->wmem, (long)msg->truesize);
+	long now = before - (long)msg->truesize;
+
+	if (before << 2 > sender->sndbuf && now << 2 <= sender->sndbuf)
+		wake_up(&sender->wait, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
+	unix_put(sender);
+	if (msg->from)
+		unix_addr_put(msg->from);
+	scm_destroy(&msg->scm);
+	free(msg);
+}
+
+void unix_msg_attach(struct unix_msg *msg, struct scm_cookie *scm)
+{
+	msg->scm = *scm;
+	scm->fds = NULL;
+	if (msg->scm.pid)
+		pid_get(msg->scm.pid); /* the sender may have more messages to make */
+	if (msg->scm.fds)
+		unix_fds_inflight(msg->scm.fds);
+}
+
+void unix_msg_push(struct unix_sock *other, struct unix_msg *msg)
+{
+	TAILQ_INSERT_TAIL(&other->queue, msg, link);
+	other->nqueued++;
+	other->queued_bytes += msg->len;
+}
+
+void unix_msg_remove(struct unix_sock *u, struct unix_msg *msg)
+{
+	MUTEX_GUARD(&u->lock);
+	TAILQ_REMOVE(&u->queue, msg, link);
+	u->nqueued--;
+	u->queued_bytes -= msg->len - msg->off;
+}
+
+int unix_msg_fds(struct unix_msg *msg, bool peek, struct scm_fds **out)
+{
+	*out = NULL;
+	if (!msg->scm.fds)
+		return 0;
+	/* One step for the collector: either they are in the queue and in flight, or neither; and a
+	 * peeked file has a reference from outside before anyone can look. */
+	unix_gc_lock();
+	if (peek) {
+		*out = scm_fds_dup(msg->scm.fds);
+	} else {
+		*out = msg->scm.fds;
+		msg->scm.fds = NULL;
+		unix_fds_landed_locked(*out);
+	}
+	unix_gc_unlock();
+	return *out ? 0 : -ENOMEM;
+}
