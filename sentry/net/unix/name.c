@@ -154,7 +154,7 @@ static int bind_path(struct unix_sock *u, const struct sockaddr_un *name, int le
 	int ret;
 
 	path_string(name, len, string);
-	strncpy(whole.sun_path, string, sizeof(whole.sun_path));
+	memcpy(whole.sun_path, string, strnlen(string, sizeof(whole.sun_path)));
 	/* As Linux: the length counts one NUL, even where there is no room for it in the struct. */
 	a = addr_alloc(&whole, PATH_OFFSET + (int)strnlen(string, sizeof(whole.sun_path) - 1) + 1);
 	if (!a)
