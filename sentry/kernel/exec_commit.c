@@ -128,11 +128,14 @@ static void set_comm(struct task *t, const char *name)
 	strncpy(t->comm, slash ? slash + 1 : name, sizeof(t->comm) - 1);
 }
 
-static void swap_memory(struct exec *e, struct platform_ctx **old_ctx, struct mm **old_mm)
+static void swap_memory(struct exec *e, const struct cpu_usage *cpu, struct platform_ctx **old_ctx,
+			struct mm **old_mm)
 {
 	struct task *t = e->task;
 	struct sighand *sh;
 
+	write_lock(&kernel.tasklist_lock);
+	account_cpu(t->group, cpu, t);
 	mutex_lock(&t->group->lock);
 	sh = lock_sighand(t->group);
 	*old_mm = t->mm;
@@ -141,6 +144,7 @@ static void swap_memory(struct exec *e, struct platform_ctx **old_ctx, struct mm
 	t->ctx = e->ctx;
 	mutex_unlock(&sh->lock);
 	mutex_unlock(&t->group->lock);
+	write_unlock(&kernel.tasklist_lock);
 	e->mm = NULL;
 	e->ctx = NULL;
 }
@@ -198,6 +202,7 @@ int exec_commit(struct exec *e)
 	struct platform_ctx *old_ctx;
 	struct mm *old_mm;
 	struct files *files;
+	struct cpu_usage cpu = {0};
 	struct sighand *sh;
 	int err = unshare_tables(t, &files, &sh);
 
@@ -212,7 +217,7 @@ int exec_commit(struct exec *e)
 		return err;
 	}
 	if (t->mm) {
-		account_usage(t);
+		account_thread(t, &cpu);
 		if (futex_task_exit)
 			futex_task_exit(t);
 	}
@@ -226,7 +231,7 @@ int exec_commit(struct exec *e)
 	}
 	if (sh)
 		replace_sighand(t, sh);
-	swap_memory(e, &old_ctx, &old_mm);
+	swap_memory(e, &cpu, &old_ctx, &old_mm);
 	vfork_release(t);
 	files_close_on_exec(t->files);
 	replace_cred(e);

@@ -186,39 +186,36 @@ static void group_becomes_zombie(struct thread_group *g)
 		group_release(g);
 }
 
-static void exit_notify(struct task *t)
-{
-	struct thread_group *g = t->group;
-	WRITE_GUARD(&kernel.tasklist_lock);
-
-	g->num_threads--;
-	if (t == g->leader)
-		atomic_store(&t->state, TASK_ZOMBIE);
-	else
-		task_release(t);
-	if (!g->num_threads)
-		group_becomes_zombie(g);
-	else
-		wake_up_all(&g->thread_exit_wait, ~0u);
-}
-
 /* --- one thread --------------------------------------------------------------------------------
  */
 
-void account_usage(struct task *t)
+void account_thread(struct task *t, struct cpu_usage *cpu)
 {
 	struct thread_group *g = t->group;
 	struct platform_usage u;
+	uint64_t ns = 0, sys = 0, host;
 
-	/* A vfork child's time is in its parent's stub, and is accounted there. */
-	if (!t->mm || refcount_read(&t->mm->refs) != 1 || platform_as_usage(t->mm->as, &u))
-		return;
-	MUTEX_GUARD(&g->lock);
-	g->dead.utime += u.utime_ns;
-	g->dead.stime += u.stime_ns;
-	g->dead.minflt += u.minflt;
-	g->dead.majflt += u.majflt;
-	g->dead.maxrss = MAX(g->dead.maxrss, u.rss_pages * (PAGE_SIZE / 1024));
+	if (platform_ctx_cpu_ns(t->ctx, &ns))
+		ns = 0;
+	/* The rest is the address space's, taken once, by its last thread. A vfork child's is its
+	 * parent's. */
+	if (t->mm && refcount_read(&t->mm->refs) == 1 && !platform_as_usage(t->mm->as, &u)) {
+		host = u.utime_ns + u.stime_ns;
+		sys = host ? (uint64_t)((double)ns * (double)u.stime_ns / (double)host) : 0;
+		MUTEX_GUARD(&g->lock);
+		g->dead.minflt += u.minflt;
+		g->dead.majflt += u.majflt;
+		g->dead.maxrss = MAX(g->dead.maxrss, u.rss_pages * (PAGE_SIZE / 1024));
+	}
+	cpu->utime = ns - sys;
+	cpu->stime = sys;
+}
+
+void account_cpu(struct thread_group *g, const struct cpu_usage *cpu, const struct task *t)
+{
+	g->dead.utime += cpu->utime;
+	g->dead.stime += cpu->stime;
+	g->dead.nvcsw += t->nvcsw;
 }
 
 /* True if it was the last living thread of the group. */
@@ -296,28 +293,48 @@ static void exit_resources(struct task *t)
 		net_ns_put(net_ns);
 }
 
-void do_exit(struct task *t, int status)
+/* The context goes together with the task's place in the list of threads: who holds tasklist_lock
+ * sees both or none. Returns it, to be ended. */
+static struct platform_ctx *exit_notify(struct task *t, const struct cpu_usage *cpu)
 {
+	struct thread_group *g = t->group;
 	struct platform_ctx *ctx;
 	struct sighand *sh;
+	WRITE_GUARD(&kernel.tasklist_lock);
+
+	sh = lock_sighand(g);
+	ctx = t->ctx;
+	t->ctx = NULL;
+	mutex_unlock(&sh->lock);
+	account_cpu(g, cpu, t);
+	g->num_threads--;
+	if (t == g->leader)
+		atomic_store(&t->state, TASK_ZOMBIE);
+	else
+		task_release(t);
+	if (!g->num_threads)
+		group_becomes_zombie(g);
+	else
+		wake_up_all(&g->thread_exit_wait, ~0u);
+	return ctx;
+}
+
+void do_exit(struct task *t, int status)
+{
 	bool group_dead = mark_exiting(t, status);
+	struct platform_ctx *ctx;
+	struct cpu_usage cpu;
 
 	if (futex_task_exit && t->mm)
 		futex_task_exit(t);
 	vfork_release(t);
-	if (group_dead) {
-		account_usage(t);
+	account_thread(t, &cpu);
+	if (group_dead)
 		exit_group_resources(t->group);
-	}
 	exit_resources(t);
-	sh = lock_sighand(t->group);
-	ctx = t->ctx;
-	t->ctx = NULL;
-	mutex_unlock(&sh->lock);
-	exit_notify(t);
+	ctx = exit_notify(t, &cpu);
 	current = NULL;
-	if (ctx)
-		platform_ctx_exit(ctx);
+	platform_ctx_exit(ctx);
 	task_put(t);
 }
 

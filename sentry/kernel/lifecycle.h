@@ -101,9 +101,13 @@ void do_exit(struct task *t, int status);
 int dead_context_thread_start(void);
 /* Host threads in kernel_wait_group() look again; tasklist_lock may be held. */
 void kernel_group_exited(void);
-/* Adds what the group's dead threads and address space used; before the last thread drops its mm,
- * and before execve replaces it. */
-void account_usage(struct task *t);
+/* What a context that is about to go has used: measured before, added to the group (account_cpu,
+ * tasklist_lock held for writing) at the moment when t->ctx goes, so that sums never shrink. */
+struct cpu_usage {
+	uint64_t utime, stime; /* ns */
+};
+void account_thread(struct task *t, struct cpu_usage *cpu);
+void account_cpu(struct thread_group *g, const struct cpu_usage *cpu, const struct task *t);
 /* Lets the parent of a vfork child go on; at exec and exit. */
 void vfork_release(struct task *t);
 struct vfork {
