@@ -133,6 +133,9 @@ int mm_fork(struct mm *parent, struct platform_as *child_as, struct platform_ctx
 			return ret;
 		}
 	}
+	/* Locks are not inherited, so what they kept apart is one again. */
+	if (parent->locked_vm)
+		vma_merge_range(child, 0, GUEST_TASK_SIZE);
 	child->hiwater_vm = child->total_vm;
 	child->as = child_as;
 	*out = child;
