@@ -1,6 +1,7 @@
 #include "host_tree.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "boot/gofer.h"
 #include "sentry/fs/fs.h"
 #include "sentry/fs/host/host.h"
+#include "sentry/vfs/dcache.h"
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/vfs_init.h"
 
@@ -209,6 +211,78 @@ int tree_remove(struct host_tree *t, const char *name)
 		d_drop(p.dentry);
 	tree_parent_done(&p);
 	return ret;
+}
+
+/* Locks as rename(2) needs them, but for the order: the tests have one thread. */
+static int two_parents(struct host_tree *t, const char *from, const char *to, struct tree_parent *a,
+		       struct tree_parent *b)
+{
+	int ret = tree_parent(t, from, a);
+
+	if (ret)
+		return ret;
+	write_unlock(&a->path.dentry->inode->lock);
+	ret = tree_parent(t, to, b);
+	if (!ret && b->path.dentry->inode != a->path.dentry->inode)
+		write_lock(&a->path.dentry->inode->lock);
+	return ret;
+}
+
+static void two_parents_done(struct tree_parent *a, struct tree_parent *b)
+{
+	bool same = b->path.dentry->inode == a->path.dentry->inode;
+
+	tree_parent_done(b);
+	if (same)
+		write_lock(&a->path.dentry->inode->lock);
+	tree_parent_done(a);
+}
+
+int tree_rename(struct host_tree *t, const char *from, const char *to, unsigned flags)
+{
+	struct tree_parent a, b;
+	struct inode *dir;
+	int ret = two_parents(t, from, to, &a, &b);
+
+	if (ret)
+		return ret;
+	dir = a.path.dentry->inode;
+	ret = !a.dentry->inode
+		      ? -ENOENT
+		      : dir->ops->rename(dir, a.dentry, b.path.dentry->inode, b.dentry, flags);
+	if (!ret)
+		d_move(a.dentry, b.dentry, flags & RENAME_EXCHANGE);
+	two_parents_done(&a, &b);
+	return ret;
+}
+
+int tree_link(struct host_tree *t, const char *from, const char *to)
+{
+	struct tree_parent a, b;
+	int ret = two_parents(t, from, to, &a, &b);
+
+	if (ret)
+		return ret;
+	ret = b.path.dentry->inode->ops->link(a.dentry, b.path.dentry->inode, b.dentry);
+	two_parents_done(&a, &b);
+	return ret;
+}
+
+int tree_write(struct host_tree *t, const char *name, const char *text)
+{
+	struct file *f;
+	int ret = tree_open(t, name, O_WRONLY, &f);
+
+	if (ret)
+		return ret;
+	ret = kernel_write(f, text, strlen(text), 0);
+	file_put(f);
+	return ret;
+}
+
+void tree_forget(struct host_tree *t)
+{
+	d_prune_children(t->root.dentry);
 }
 
 struct listing {

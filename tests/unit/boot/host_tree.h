@@ -43,6 +43,12 @@ void tree_parent_done(struct tree_parent *p);
 int tree_create(struct host_tree *t, const char *name, mode_t mode);
 int tree_mkdir(struct host_tree *t, const char *name, mode_t mode);
 int tree_remove(struct host_tree *t, const char *name);
+int tree_rename(struct host_tree *t, const char *from, const char *to, unsigned flags);
+int tree_link(struct host_tree *t, const char *from, const char *to);
+/* Writes text at the start of an existing file. */
+int tree_write(struct host_tree *t, const char *name, const char *text);
+/* Forgets every dentry that is not in use, and with them what only the cache knew. */
+void tree_forget(struct host_tree *t);
 /* Counts, and reports through `seen` whether each of names (NULL-ended) is there. */
 int tree_list(struct host_tree *t, const char *name, const char *const *names, bool *seen);
 
