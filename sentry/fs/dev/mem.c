@@ -2,7 +2,6 @@
 #include "sentry/fs/dev/mem.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/random.h>
 #include <sys/random.h>
 
@@ -16,7 +15,6 @@
 #define ENTROPY_BITS 256
 
 static const char zeros[64 * 1024];
-static int host_zero = -1;
 
 static int64_t mem_llseek(struct file *file, int64_t offset, int whence)
 {
@@ -54,14 +52,12 @@ static ssize_t zero_read(struct file *file, struct iov_iter *to, int64_t *pos, i
 	return done;
 }
 
-/* The host's /dev/zero does exactly what ours must: fresh anonymous memory, shared or private. */
+/* A mapping of it is anonymous memory. */
 static int zero_mmap(struct file *file, uint64_t offset, uint64_t len, int prot, int flags,
 		     int *host_fd, uint64_t *host_offset)
 {
-	if (host_zero < 0)
-		return -ENODEV;
-	*host_fd = host_zero;
-	*host_offset = offset;
+	*host_fd = -1;
+	*host_offset = 0;
 	return 0;
 }
 
@@ -116,12 +112,6 @@ static const struct file_operations full_fops = {
 	.read = zero_read, .write = full_write, .llseek = mem_llseek};
 static const struct file_operations random_fops = {
 	.read = random_read, .write = null_write, .llseek = mem_llseek, .ioctl = random_ioctl};
-
-void mem_devices_open_host(void)
-{
-	if (host_zero < 0)
-		host_zero = open("/dev/zero", O_RDWR | O_CLOEXEC);
-}
 
 void mem_devices_init(void)
 {

@@ -10,8 +10,5 @@
 #define MEM_URANDOM 9
 
 void mem_devices_init(void);
-/* Opens the host's /dev/zero, which backs mmap of ours; call it while there is a /dev. Without it,
- * mmap answers -ENODEV. */
-void mem_devices_open_host(void);
 
 #endif
