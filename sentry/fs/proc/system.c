@@ -226,7 +226,7 @@ static int show_interrupts(struct text *out, struct inode *inode)
 static int show_version(struct text *out, struct inode *inode)
 {
 	text_puts(out, KERNEL_SYSNAME " version " KERNEL_RELEASE " (moat@moat) (" __VERSION__
-				   ") " KERNEL_VERSION "\n");
+				      ") " KERNEL_VERSION "\n");
 	return 0;
 }
 
