@@ -1,0 +1,88 @@
+/* The systrap platform: start, shutdown, small accessors. */
+#include "sentry/platform/systrap.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+struct systrap systrap;
+
+int platform_init(const struct platform_config *config)
+{
+	sigset_t set;
+	int ret;
+
+	if (config->name && strcmp(config->name, "systrap")) {
+		log_error("no platform \"%s\"", config->name);
+		return -EINVAL;
+	}
+	systrap.config = *config;
+	platform_fpstate_size();
+	/* All threads inherit this: only the reaper takes the signal. */
+	sigemptyset(&set);
+	sigaddset(&set, STUB_EXIT_SIGNAL);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	ret = slots_init();
+	return ret ? ret : zygote_start();
+}
+
+int platform_start_threads(void)
+{
+	return reaper_start();
+}
+
+void platform_shutdown(void)
+{
+	systrap.down = true;
+	kill(systrap.zygote_pid, SIGKILL);
+	while (waitpid(systrap.zygote_pid, NULL, __WALL) < 0 && errno == EINTR)
+		;
+}
+
+void *platform_owner(struct platform_ctx *ctx)
+{
+	return ctx->owner;
+}
+
+void platform_set_owner(struct platform_ctx *ctx, void *owner)
+{
+	ctx->owner = owner;
+}
+
+struct platform_as *platform_ctx_as(struct platform_ctx *ctx)
+{
+	return ctx->as;
+}
+
+struct guest_regs *platform_regs(struct platform_ctx *ctx)
+{
+	return &ctx->regs;
+}
+
+int platform_as_usage(struct platform_as *as, struct platform_usage *usage)
+{
+	*usage = (struct platform_usage){ 0 };
+	return 0;
+}
+
+int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns)
+{
+	*ns = 0;
+	return 0;
+}
+
+void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len)
+{
+}
+
+void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id)
+{
+}
+
+int platform_vdso(const void **image, size_t *size, int *fd, uint64_t *offset)
+{
+	return -ENOSYS;
+}

@@ -1,0 +1,444 @@
+/*
+ * Workers: which sentry thread serves which context.
+ *
+ * A worker that has resumed a context polls its slot for a while if a CPU is idle. Then it becomes
+ * the leader of the context's listener if that has none, and sleeps in NOTIF_RECV; or it goes to the
+ * idle pool. The leader runs the events that it receives by itself. Before it blocks it hands the
+ * listener on if other contexts of it are in the guest.
+ */
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "sentry/platform/systrap.h"
+
+#define WORKER_STACK (256 * 1024)
+/* How long a worker polls a slot, and how many vain attempts make it give up for some events. */
+#define SPIN_NS	       20000
+#define SPIN_MISSES    4
+#define SPIN_SKIP      64
+
+static struct {
+	struct mutex lock;
+	TAILQ_HEAD(, worker) idle;
+	TAILQ_HEAD(, platform_ctx) ready;
+	struct listener *orphans[256]; /* listeners that need a leader; each holds a reference */
+	unsigned norphans;
+	_Atomic int busy; /* workers that run, spin or receive; not those idle or blocked */
+} pool = { .lock = MUTEX_INIT,
+	   .idle = TAILQ_HEAD_INITIALIZER(pool.idle),
+	   .ready = TAILQ_HEAD_INITIALIZER(pool.ready) };
+
+/* Contexts in the guest, for the decision whether to spin. */
+static _Atomic int running;
+
+static __thread struct worker *self;
+
+long futex_op(void *word, int op, uint32_t value, const struct timespec *timeout)
+{
+	return syscall(SYS_futex, word, op, value, timeout, NULL, 0);
+}
+
+struct worker *worker_self(void)
+{
+	if (!self) {
+		self = calloc(1, sizeof(*self));
+		BUG_ON(!self);
+		self->tid = (pid_t)syscall(SYS_gettid);
+	}
+	return self;
+}
+
+static void *worker_thread(void *arg)
+{
+	worker_self();
+	systrap.worker_main();
+	free(self);
+	return NULL;
+}
+
+static void start_worker(void)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, WORKER_STACK);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, worker_thread, NULL))
+		log_error("cannot start a worker thread: %s", strerror(errno));
+	pthread_attr_destroy(&attr);
+}
+
+/* Makes an idle worker look at the pool's queues, or starts one. */
+static void wake_worker(void)
+{
+	struct worker *w;
+
+	mutex_lock(&pool.lock);
+	w = TAILQ_FIRST(&pool.idle);
+	if (w)
+		TAILQ_REMOVE(&pool.idle, w, idle_link);
+	mutex_unlock(&pool.lock);
+	if (!w) {
+		if (systrap.worker_main)
+			start_worker();
+		return;
+	}
+	__atomic_store_n(&w->word, 1, __ATOMIC_SEQ_CST);
+	futex_op(&w->word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL);
+}
+
+void worker_dispatch(struct platform_ctx *ready)
+{
+	mutex_lock(&pool.lock);
+	TAILQ_INSERT_TAIL(&pool.ready, ready, ready_link);
+	mutex_unlock(&pool.lock);
+	wake_worker();
+}
+
+static void add_orphan(struct listener *l)
+{
+	listener_get(l);
+	mutex_lock(&pool.lock);
+	if (pool.norphans < ARRAY_SIZE(pool.orphans)) {
+		pool.orphans[pool.norphans++] = l;
+		l = NULL;
+	}
+	mutex_unlock(&pool.lock);
+	if (l)
+		listener_put(l);
+	wake_worker();
+}
+
+bool worker_take_lead(struct worker *w, struct listener *l)
+{
+	if (w->lead == l)
+		return true;
+	if (w->lead)
+		worker_drop_lead(w);
+	mutex_lock(&l->lock);
+	if (!l->leader) {
+		l->leader = w;
+		w->lead = l;
+		listener_get(l);
+	}
+	mutex_unlock(&l->lock);
+	return w->lead == l;
+}
+
+void worker_drop_lead(struct worker *w)
+{
+	struct listener *l = w->lead;
+	bool needed;
+
+	if (!l)
+		return;
+	mutex_lock(&l->lock);
+	l->leader = NULL;
+	needed = l->in_guest > 0;
+	mutex_unlock(&l->lock);
+	w->lead = NULL;
+	if (needed)
+		add_orphan(l);
+	listener_put(l);
+}
+
+void worker_ensure_leader(struct listener *l)
+{
+	bool needed;
+
+	mutex_lock(&l->lock);
+	needed = !l->leader && l->in_guest > 0;
+	mutex_unlock(&l->lock);
+	if (needed)
+		add_orphan(l);
+}
+
+void platform_block_begin(void)
+{
+	struct worker *w = self;
+
+	if (!w)
+		return;
+	if (w->lead)
+		worker_drop_lead(w);
+	else if (w->cur)
+		worker_ensure_leader(w->cur->listener);
+}
+
+void platform_block_end(void)
+{
+}
+
+/* --- events ------------------------------------------------------------------------------------ */
+
+/* Copies what the stub has published; everything is checked here, once. */
+void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
+{
+	struct slot *slot = ctx->slot;
+	uint64_t fpstate = __atomic_load_n(&slot->fpstate, __ATOMIC_RELAXED);
+	uint64_t base = slot_stub_addr(ctx->index);
+	uint32_t kind = __atomic_load_n(&slot->event, __ATOMIC_RELAXED);
+
+	memcpy(&ctx->regs, &slot->regs, sizeof(ctx->regs));
+	ctx->kicked = 0;
+	ctx->fast = slot->fast;
+	ctx->fpu_pending = false;
+	ctx->fpu_live = fpstate == 0;
+	/* An image outside the signal stack, or misaligned: the guest has meddled; give it the
+	 * top of the stack, which is as good as anything. */
+	if (fpstate && (fpstate < base + SLOT_STACK || fpstate % 64 ||
+			fpstate + systrap.fpstate_size > base + SLOT_STACK_TOP))
+		fpstate = base + SLOT_STACK;
+	ctx->fpu_addr = fpstate;
+	ctx->regs.cs = GUEST_CS;
+	ctx->regs.ss = GUEST_SS;
+	ctx->regs.gs_base = 0;
+	ctx->regs.eflags = (ctx->regs.eflags & GUEST_EFLAGS_MASK) | GUEST_EFLAGS_FIXED;
+	*event = (struct platform_event){ .kind = EVENT_INTERRUPTED };
+	if (kind == EVENT_SYSCALL) {
+		event->kind = EVENT_SYSCALL;
+		ctx->regs.rax = (uint64_t)-ENOSYS;
+		ctx->regs.orig_rax &= 0xffffffff;
+	} else if (kind == EVENT_FAULT) {
+		int signo = slot->signo;
+
+		event->kind = EVENT_FAULT;
+		event->signo = signo == SIGBUS || signo == SIGFPE || signo == SIGILL ||
+					       signo == SIGTRAP ?
+				       signo :
+				       SIGSEGV;
+		event->code = slot->code;
+		event->addr = slot->addr;
+		event->trapno = slot->trapno;
+		event->error = slot->error;
+	}
+	if (event->kind != EVENT_SYSCALL)
+		ctx->regs.orig_rax = ~0ULL;
+}
+
+void ctx_wake_stub(struct platform_ctx *ctx, uint32_t turn)
+{
+	struct slot *slot = ctx->slot;
+
+	__atomic_store_n(&slot->turn, turn, __ATOMIC_SEQ_CST);
+	if (ctx->notif_id)
+		listener_reply(ctx);
+	else if (__atomic_load_n(&slot->stub_sleeping, __ATOMIC_SEQ_CST))
+		futex_wake_word(&slot->turn, 1);
+}
+
+static void store_registers(struct platform_ctx *ctx)
+{
+	struct slot *slot = ctx->slot;
+
+	ctx->regs.eflags = (ctx->regs.eflags & GUEST_EFLAGS_MASK) | GUEST_EFLAGS_FIXED;
+	memcpy(&slot->regs, &ctx->regs, sizeof(ctx->regs));
+	slot->fpstate = ctx->fpu_live ? 0 : ctx->fpu_addr;
+}
+
+/* Gives ctx to the guest. False: it was kicked meanwhile, or its stub is dead; still owned. */
+static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
+{
+	struct listener *l = ctx->listener;
+	int guest = CTX_GUEST;
+
+	if (turn == TURN_RESUME)
+		store_registers(ctx);
+	else
+		ctx->slot->regs.rax = ctx->regs.rax;
+	__atomic_store_n(&ctx->slot->wake, spin ? WAKE_NONE : WAKE_DOORBELL, __ATOMIC_SEQ_CST);
+	ctx->slot->spin = spin ? 2000 : 0;
+	atomic_fetch_add(&l->in_guest, 1);
+	atomic_store(&ctx->state, CTX_GUEST);
+	if ((atomic_load(&ctx->kicked) || ctx->as->dead) &&
+	    atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED)) {
+		atomic_fetch_sub(&l->in_guest, 1);
+		ctx->kicked = 0;
+		return false;
+	}
+	ctx_wake_stub(ctx, turn);
+	return true;
+}
+
+/* True if the context gave back the turn, and we own it now. */
+static bool try_claim(struct platform_ctx *ctx)
+{
+	int guest = CTX_GUEST;
+
+	if (__atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) != TURN_SENTRY)
+		return false;
+	if (!atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED))
+		return false;
+	atomic_fetch_sub(&ctx->listener->in_guest, 1);
+	return true;
+}
+
+static bool spin_for_event(struct platform_ctx *ctx)
+{
+	int64_t end = monotonic_ns() + SPIN_NS;
+
+	do {
+		for (int i = 0; i < 200; i++) {
+			if (try_claim(ctx)) {
+				ctx->spin_misses = 0;
+				return true;
+			}
+			__builtin_ia32_pause();
+		}
+	} while (monotonic_ns() < end);
+	if (++ctx->spin_misses >= SPIN_MISSES) {
+		ctx->spin_misses = 0;
+		ctx->spin_skip = SPIN_SKIP;
+	}
+	/* From now on the stub rings; look once more for what came before it saw that. */
+	__atomic_store_n(&ctx->slot->wake, WAKE_DOORBELL, __ATOMIC_SEQ_CST);
+	return try_claim(ctx);
+}
+
+static bool may_spin(struct platform_ctx *ctx)
+{
+	if (ctx->listener->in_guest > 0)
+		return false; /* other contexts of this listener would wait */
+	if (ctx->spin_skip) {
+		ctx->spin_skip--;
+		return false;
+	}
+	/* This worker and the guest need a CPU each. */
+	return running + 2 <= systrap.config.num_cpus;
+}
+
+static struct platform_ctx *return_event(struct worker *w, struct platform_ctx *ctx,
+					 struct platform_event *event, bool loaded)
+{
+	atomic_fetch_sub(&running, 1);
+	if (!loaded)
+		ctx_load_event(ctx, &ctx->event);
+	*event = ctx->event;
+	if (ctx->as->dead)
+		event->kind = EVENT_DEAD;
+	w->cur = ctx;
+	return ctx;
+}
+
+/* Takes work that waits in the pool: a ready context, or a listener to lead. */
+static struct platform_ctx *take_pooled(struct worker *w)
+{
+	struct platform_ctx *ctx;
+	struct listener *l = NULL;
+
+	mutex_lock(&pool.lock);
+	ctx = TAILQ_FIRST(&pool.ready);
+	if (ctx)
+		TAILQ_REMOVE(&pool.ready, ctx, ready_link);
+	else if (pool.norphans && !w->lead)
+		l = pool.orphans[--pool.norphans];
+	mutex_unlock(&pool.lock);
+	if (l) {
+		worker_take_lead(w, l);
+		listener_put(l);
+	}
+	return ctx;
+}
+
+static bool go_idle(struct worker *w)
+{
+	bool work;
+
+	mutex_lock(&pool.lock);
+	w->word = 0;
+	work = !TAILQ_EMPTY(&pool.ready) || pool.norphans;
+	if (!work)
+		TAILQ_INSERT_HEAD(&pool.idle, w, idle_link);
+	mutex_unlock(&pool.lock);
+	while (!work && !__atomic_load_n(&w->word, __ATOMIC_SEQ_CST)) {
+		if (systrap.down)
+			return false;
+		futex_op(&w->word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, NULL);
+	}
+	return !systrap.down;
+}
+
+static struct platform_ctx *next_loop(struct worker *w, struct platform_event *event)
+{
+	for (;;) {
+		struct platform_ctx *ctx = take_pooled(w);
+
+		if (systrap.down)
+			return NULL;
+		if (ctx)
+			return return_event(w, ctx, event, true);
+		if (w->lead && w->lead->in_guest > 0) {
+			ctx = listener_receive(w->lead, NULL);
+			if (ctx)
+				return return_event(w, ctx, event, true);
+			continue;
+		}
+		if (w->lead) {
+			worker_drop_lead(w);
+			continue;
+		}
+		if (!go_idle(w))
+			return NULL;
+	}
+}
+
+struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
+				   struct platform_event *event)
+{
+	struct worker *w = worker_self();
+
+	w->cur = NULL;
+	if (ctx) {
+		uint32_t turn = full || !ctx->fast || !ctx->fpu_live ? TURN_RESUME : TURN_FAST;
+		bool spin = may_spin(ctx);
+
+		atomic_fetch_add(&running, 1);
+		if (!give_to_guest(ctx, turn, spin)) {
+			ctx->regs.orig_rax = ~0ULL;
+			ctx->event = (struct platform_event){ .kind = EVENT_INTERRUPTED };
+			return return_event(w, ctx, event, true);
+		}
+		if (spin && spin_for_event(ctx))
+			return return_event(w, ctx, event, false);
+		worker_take_lead(w, ctx->listener);
+	}
+	return next_loop(w, event);
+}
+
+int platform_resume(struct platform_ctx *ctx)
+{
+	struct worker *w = worker_self();
+
+	if (w->cur == ctx)
+		w->cur = NULL;
+	atomic_fetch_add(&running, 1);
+	if (!give_to_guest(ctx, TURN_RESUME, false)) {
+		ctx->regs.orig_rax = ~0ULL;
+		ctx->event = (struct platform_event){ .kind = EVENT_INTERRUPTED };
+		worker_dispatch(ctx);
+		return 0;
+	}
+	if (w->lead != ctx->listener && !(w->cur && w->cur->listener == ctx->listener))
+		worker_ensure_leader(ctx->listener);
+	return 0;
+}
+
+void platform_kick(struct platform_ctx *ctx)
+{
+	atomic_store(&ctx->kicked, 1);
+	if (atomic_load(&ctx->state) == CTX_GUEST)
+		syscall(SYS_tgkill, ctx->as->pid, ctx->tid, KICK_SIGNAL);
+}
+
+void platform_set_worker_main(void (*worker_main)(void))
+{
+	systrap.worker_main = worker_main;
+}
