@@ -38,7 +38,7 @@ static int wait_as_leader(struct platform_ctx *ctx)
 /* Somebody else receives for us and lets the command through; the stub then wakes the turn word. */
 static int wait_as_follower(struct platform_ctx *ctx)
 {
-	struct timespec step = { 0, 20000000 };
+	struct timespec step = {0, 20000000};
 	int64_t end = monotonic_ns() + COMMAND_TIMEOUT_NS;
 	uint32_t turn;
 
@@ -97,7 +97,7 @@ static void arm(struct platform_ctx *ctx, uint64_t nr, const uint64_t args[6])
 static int stub_call(struct platform_ctx *ctx, uint64_t nr, uint64_t a0, uint64_t a1, uint64_t a2,
 		     uint64_t a3, uint64_t a4, uint64_t a5)
 {
-	const uint64_t args[6] = { a0, a1, a2, a3, a4, a5 };
+	const uint64_t args[6] = {a0, a1, a2, a3, a4, a5};
 	int64_t result = 0;
 	int ret;
 
@@ -194,7 +194,7 @@ static int wait_for_child(struct platform_ctx *parent, struct platform_ctx *chil
 	struct worker *w = worker_self();
 
 	while (!child->tid) {
-		struct timespec step = { 0, 10000000 };
+		struct timespec step = {0, 10000000};
 
 		if (parent->as->dead || monotonic_ns() > end)
 			return -ESRCH;
@@ -226,8 +226,8 @@ static void inherit(struct platform_ctx *parent, struct platform_ctx *child)
 static int clone_child(struct platform_ctx *parent, struct platform_ctx *child, uint32_t cmd,
 		       uint64_t flags, uint64_t arg4, uint64_t arg5)
 {
-	const uint64_t clone_args[6] = { flags, 0, 0, 0, 0, 0 };
-	const uint64_t cmd_args[6] = { flags, 0, 0, 0, arg4, arg5 };
+	const uint64_t clone_args[6] = {flags, 0, 0, 0, 0, 0};
+	const uint64_t cmd_args[6] = {flags, 0, 0, 0, arg4, arg5};
 	int64_t result = 0;
 	int ret;
 
@@ -314,7 +314,8 @@ int platform_as_create(void *owner, struct platform_as **as_out, struct platform
 		platform_as_put(as);
 		return -ENOMEM;
 	}
-	ctx->slot->stub_sleeping = 1; /* it is, or is about to be: a wake-up too many does no harm */
+	ctx->slot->stub_sleeping =
+		1; /* it is, or is about to be: a wake-up too many does no harm */
 	ctx->tid = as->pid;
 	tid_insert(ctx);
 	platform_reset_fpstate(ctx);

@@ -7,7 +7,7 @@
 
 #define FP_XSTATE_MAGIC1 0x46505853u
 #define FP_XSTATE_MAGIC2 0x46505845u
-#define SW_RESERVED	 464 /* in the legacy area; man 2 sigreturn, struct _fpx_sw_bytes */
+#define SW_RESERVED 464 /* in the legacy area; man 2 sigreturn, struct _fpx_sw_bytes */
 
 struct sw_bytes {
 	uint32_t magic1, extended_size;

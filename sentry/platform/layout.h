@@ -9,43 +9,43 @@
 
 /* Stub address space, above GUEST_TASK_SIZE. The text page range is read+execute; the slot region
  * is this address space's own range of the slots memfd. */
-#define STUB_TEXT      0x7ff000000000ULL
+#define STUB_TEXT 0x7ff000000000ULL
 #define STUB_TEXT_SIZE 0x10000ULL
-#define STUB_SLOTS     0x7ff040000000ULL
-#define SLOT_SIZE      0x10000ULL
-#define SLOTS_PER_AS   4096ULL
-#define SLOT_REGION    (SLOT_SIZE * SLOTS_PER_AS) /* 256 MiB of addresses; pages on demand */
-#define STUB_END       (STUB_SLOTS + SLOT_REGION)
+#define STUB_SLOTS 0x7ff040000000ULL
+#define SLOT_SIZE 0x10000ULL
+#define SLOTS_PER_AS 4096ULL
+#define SLOT_REGION (SLOT_SIZE * SLOTS_PER_AS) /* 256 MiB of addresses; pages on demand */
+#define STUB_END (STUB_SLOTS + SLOT_REGION)
 
 /* Inside a slot. Signal frames are pushed from SLOT_STACK_TOP down. The frame that iretq loads lies
  * in the middle of the signal stack: a kick that interrupts the resume sequence is then still "on
  * the alternate stack" and its frame goes below, not over the one whose FPU state we need. */
-#define SLOT_FPU	0x1000 /* XSAVE buffer, up to SLOT_STACK */
-#define SLOT_STACK	0x5000
-#define SLOT_STACK_TOP	SLOT_SIZE
+#define SLOT_FPU 0x1000 /* XSAVE buffer, up to SLOT_STACK */
+#define SLOT_STACK 0x5000
+#define SLOT_STACK_TOP SLOT_SIZE
 #define SLOT_IRET_FRAME 0xa000 /* five words end here */
 
 /* slot->turn: whose turn it is, and what for. */
-#define TURN_SENTRY  1 /* the stub has published an event or a command's result */
-#define TURN_RESUME  2 /* load all registers and go back to the guest */
-#define TURN_FAST    3 /* the stub stands in the patched entry: only rax changed */
+#define TURN_SENTRY 1  /* the stub has published an event or a command's result */
+#define TURN_RESUME 2  /* load all registers and go back to the guest */
+#define TURN_FAST 3    /* the stub stands in the patched entry: only rax changed */
 #define TURN_COMMAND 4 /* execute slot->cmd */
 
 /* slot->wake: how the stub tells the sentry that it is its turn. */
-#define WAKE_NONE     0 /* a worker is polling turn */
-#define WAKE_FUTEX    1 /* a worker sleeps on turn */
+#define WAKE_NONE 0	/* a worker is polling turn */
+#define WAKE_FUTEX 1	/* a worker sleeps on turn */
 #define WAKE_DOORBELL 2 /* the doorbell syscall, which the sentry answers when it resumes us */
 
 /* Never a real syscall: always answered through the notification. */
 #define DOORBELL_NR 1023
 
 /* Commands; most are syscalls that the sentry verifies through the notification. */
-#define CMD_SYSCALL	 1 /* nr, args */
-#define CMD_FORK	 2 /* nr = clone; the child maps its slot region with args[5] as offset */
-#define CMD_THREAD	 3 /* clone a thread whose slot is args[5] */
-#define CMD_XSAVE	 4 /* live FPU state into the slot's buffer */
-#define CMD_FRESH	 5 /* zygote only: clone a clean stub; args as CMD_FORK */
-#define CMD_EXIT	 6 /* this thread ends */
+#define CMD_SYSCALL 1 /* nr, args */
+#define CMD_FORK 2    /* nr = clone; the child maps its slot region with args[5] as offset */
+#define CMD_THREAD 3  /* clone a thread whose slot is args[5] */
+#define CMD_XSAVE 4   /* live FPU state into the slot's buffer */
+#define CMD_FRESH 5   /* zygote only: clone a clean stub; args as CMD_FORK */
+#define CMD_EXIT 6    /* this thread ends */
 
 struct stub_regs {
 	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8;
@@ -90,16 +90,17 @@ struct slot {
 };
 
 /* Offsets that entry.S uses; layout.c checks them. */
-#define SLOT_OFF_TURN	 0
-#define SLOT_OFF_REGS	 56
+#define SLOT_OFF_TURN 0
+#define SLOT_OFF_REGS 56
 #define SLOT_OFF_FPSTATE (56 + 23 * 8)
 
 /* At the start of the text: what the sentry needs to know of it. */
 struct stub_header {
 	uint64_t magic;
-	uint64_t zygote_main;	/* entry of the zygote: rdi = slot */
+	uint64_t zygote_main; /* entry of the zygote: rdi = slot */
 	uint64_t signal_entry, sigreturn;
-	uint64_t patched_entry; /* where patched sites jump to; rcx = return address, rax = number */
+	uint64_t
+		patched_entry; /* where patched sites jump to; rcx = return address, rax = number */
 	uint64_t end;
 };
 #define STUB_MAGIC 0x3162757473746f6dULL

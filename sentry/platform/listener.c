@@ -106,8 +106,12 @@ static void tampered(struct platform_as *as, const struct seccomp_notif *n)
 static void first_call(struct listener *l, const struct seccomp_notif *n)
 {
 	struct platform_ctx **p, *ctx = NULL;
-	const uint64_t fork_args[6] = { STUB_SLOTS, SLOT_REGION, PROT_READ | PROT_WRITE,
-					MAP_SHARED | MAP_FIXED, (uint64_t)systrap.slots_fd, 0 };
+	const uint64_t fork_args[6] = {STUB_SLOTS,
+				       SLOT_REGION,
+				       PROT_READ | PROT_WRITE,
+				       MAP_SHARED | MAP_FIXED,
+				       (uint64_t)systrap.slots_fd,
+				       0};
 	bool is_fork = n->data.nr == SYS_mmap;
 
 	mutex_lock(&l->lock);
@@ -178,7 +182,7 @@ static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ct
 
 struct platform_ctx *listener_receive(struct listener *l, struct platform_ctx *mine)
 {
-	struct seccomp_notif n = { 0 };
+	struct seccomp_notif n = {0};
 	struct platform_ctx *ctx;
 	int ret;
 

@@ -45,7 +45,7 @@ struct platform_config {
 	const char *name; /* "systrap" or "ptrace" */
 	int num_cpus;	  /* how many workers may usefully spin and run */
 	bool direct_mm;	  /* --mm-commands=direct: private-anonymous commands unverified */
-	int proc_fd;	  /* O_PATH fd of a procfs mount of the sandbox's pid namespace; not owned */
+	int proc_fd; /* O_PATH fd of a procfs mount of the sandbox's pid namespace; not owned */
 	/* Called, from any thread of the platform's choosing, when ctx's stub died while no worker
 	 * owned ctx. The kernel then kills the guest process and calls platform_ctx_exit(ctx). */
 	void (*on_death)(struct platform_ctx *ctx, void *owner);
@@ -93,7 +93,8 @@ struct platform_as *platform_ctx_as(struct platform_ctx *ctx);
 struct guest_regs *platform_regs(struct platform_ctx *ctx);
 /* Resumes ctx (unless NULL) and waits for the next event of any context that this worker may
  * serve. Returns that context, now owned by the caller, with *event filled. NULL: shutting down.
- * `full` says that the handler changed registers other than rax (false allows the fast way back). */
+ * `full` says that the handler changed registers other than rax (false allows the fast way back).
+ */
 struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 				   struct platform_event *event);
 /* Lets ctx run (full register load) without waiting for it: for a new child. */
@@ -165,7 +166,8 @@ struct platform_identity {
 void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id);
 
 /* The vDSO for new programs: a page-aligned ELF image in the sentry's memory, and an fd + offset
- * that hold the same bytes, for platform_mmap. -ENOSYS: none, the program gets no AT_SYSINFO_EHDR. */
+ * that hold the same bytes, for platform_mmap. -ENOSYS: none, the program gets no AT_SYSINFO_EHDR.
+ */
 int platform_vdso(const void **image, size_t *size, int *fd, uint64_t *offset);
 
 #endif

@@ -53,7 +53,7 @@ static void report_deaths(struct platform_as *as)
 		struct platform_ctx *ctx, *found = NULL;
 
 		mutex_lock(&as->lock);
-		TAILQ_FOREACH(ctx, &as->ctxs, as_link) {
+		TAILQ_FOREACH (ctx, &as->ctxs, as_link) {
 			int guest = CTX_GUEST;
 
 			if (atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED)) {
@@ -65,14 +65,14 @@ static void report_deaths(struct platform_as *as)
 		if (!found)
 			return;
 		atomic_fetch_sub(&found->listener->in_guest, 1);
-		found->event = (struct platform_event){ .kind = EVENT_DEAD };
+		found->event = (struct platform_event){.kind = EVENT_DEAD};
 		worker_dispatch(found);
 	}
 }
 
 static void stub_exited(pid_t pid)
 {
-	siginfo_t info = { 0 };
+	siginfo_t info = {0};
 	struct platform_as *as;
 
 	if (pid == systrap.zygote_pid) {
@@ -112,7 +112,7 @@ static void no_action(int signo)
 
 int reaper_start(void)
 {
-	struct sigaction sa = { .sa_handler = no_action };
+	struct sigaction sa = {.sa_handler = no_action};
 	pthread_attr_t attr;
 	pthread_t thread;
 	int ret;

@@ -15,12 +15,12 @@ static struct {
 	struct mutex lock;
 	struct platform_as *as[MAX_AS];
 	uint32_t top; /* above all that are in use */
-} as_table = { .lock = MUTEX_INIT };
+} as_table = {.lock = MUTEX_INIT};
 
 static struct {
 	struct mutex lock;
 	struct platform_ctx *bucket[TID_BUCKETS];
-} tid_table = { .lock = MUTEX_INIT };
+} tid_table = {.lock = MUTEX_INIT};
 
 _Static_assert(offsetof(struct slot, regs) == SLOT_OFF_REGS, "entry.S knows this offset");
 _Static_assert(offsetof(struct slot, fpstate) == SLOT_OFF_FPSTATE, "entry.S knows this offset");
@@ -87,6 +87,14 @@ struct platform_as *as_by_pid(pid_t pid)
 		if (as_table.as[i] && as_table.as[i]->pid == pid)
 			return as_table.as[i];
 	return NULL;
+}
+
+void as_kill_all(void)
+{
+	MUTEX_GUARD(&as_table.lock);
+	for (uint32_t i = 1; i < as_table.top; i++)
+		if (as_table.as[i])
+			platform_as_kill(as_table.as[i]);
 }
 
 static int slot_index_alloc(struct platform_as *as, int index)

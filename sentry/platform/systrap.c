@@ -37,6 +37,7 @@ int platform_start_threads(void)
 void platform_shutdown(void)
 {
 	systrap.down = true;
+	as_kill_all();
 	kill(systrap.zygote_pid, SIGKILL);
 	while (waitpid(systrap.zygote_pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
@@ -64,7 +65,7 @@ struct guest_regs *platform_regs(struct platform_ctx *ctx)
 
 int platform_as_usage(struct platform_as *as, struct platform_usage *usage)
 {
-	*usage = (struct platform_usage){ 0 };
+	*usage = (struct platform_usage){0};
 	return 0;
 }
 

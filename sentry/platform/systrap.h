@@ -1,6 +1,6 @@
 /*
- * The systrap platform's own structures. Lock order: listener->lock -> pool.lock -> as_table.lock ->
- * tid_table.lock; none is held across a host call that can block.
+ * The systrap platform's own structures. Lock order: listener->lock -> pool.lock -> as_table.lock
+ * -> tid_table.lock; none is held across a host call that can block.
  */
 #ifndef MOAT_SENTRY_PLATFORM_SYSTRAP_H
 #define MOAT_SENTRY_PLATFORM_SYSTRAP_H
@@ -16,7 +16,7 @@
 #include "sentry/platform/layout.h"
 #include "sentry/platform/platform.h"
 
-#define MAX_AS	    16384
+#define MAX_AS 16384
 #define KICK_SIGNAL SIGURG
 /* The exit signal of stubs: real-time signals queue, each with its pid. */
 #define STUB_EXIT_SIGNAL (__SIGRTMIN + 3)
@@ -58,7 +58,7 @@ struct platform_ctx {
 	struct guest_regs regs;
 	_Atomic int state;
 	_Atomic pid_t tid;
-	uint64_t notif_id;    /* an unanswered doorbell, or 0 */
+	uint64_t notif_id; /* an unanswered doorbell, or 0 */
 	_Atomic int kicked;
 	bool fast;	      /* the last event came through the patched entry */
 	bool fpu_live;	      /* the guest's FPU state is in the CPU of the stub */
@@ -77,7 +77,7 @@ struct platform_ctx {
 };
 
 struct platform_as {
-	struct refcount refs;	/* the kernel's, and one per context */
+	struct refcount refs; /* the kernel's, and one per context */
 	uint32_t index;
 	pid_t pid;
 	struct listener *listener;
@@ -119,6 +119,7 @@ extern struct systrap systrap;
 int slots_init(void);
 struct platform_as *as_alloc(void);
 void as_free(struct platform_as *as);
+void as_kill_all(void);
 struct platform_ctx *ctx_alloc(struct platform_as *as, int index, void *owner);
 void ctx_free(struct platform_ctx *ctx); /* frees the slot, drops the as reference */
 static inline struct slot *slot_of(uint32_t as_index, uint32_t index)

@@ -2,9 +2,9 @@
  * Workers: which sentry thread serves which context.
  *
  * A worker that has resumed a context polls its slot for a while if a CPU is idle. Then it becomes
- * the leader of the context's listener if that has none, and sleeps in NOTIF_RECV; or it goes to the
- * idle pool. The leader runs the events that it receives by itself. Before it blocks it hands the
- * listener on if other contexts of it are in the guest.
+ * the leader of the context's listener if that has none, and sleeps in NOTIF_RECV; or it goes to
+ * the idle pool. The leader runs the events that it receives by itself. Before it blocks it hands
+ * the listener on if other contexts of it are in the guest.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -20,9 +20,9 @@
 
 #define WORKER_STACK (256 * 1024)
 /* How long a worker polls a slot, and how many vain attempts make it give up for some events. */
-#define SPIN_NS	       20000
-#define SPIN_MISSES    4
-#define SPIN_SKIP      64
+#define SPIN_NS 20000
+#define SPIN_MISSES 4
+#define SPIN_SKIP 64
 
 static struct {
 	struct mutex lock;
@@ -31,9 +31,9 @@ static struct {
 	struct listener *orphans[256]; /* listeners that need a leader; each holds a reference */
 	unsigned norphans;
 	_Atomic int busy; /* workers that run, spin or receive; not those idle or blocked */
-} pool = { .lock = MUTEX_INIT,
-	   .idle = TAILQ_HEAD_INITIALIZER(pool.idle),
-	   .ready = TAILQ_HEAD_INITIALIZER(pool.ready) };
+} pool = {.lock = MUTEX_INIT,
+	  .idle = TAILQ_HEAD_INITIALIZER(pool.idle),
+	  .ready = TAILQ_HEAD_INITIALIZER(pool.ready)};
 
 /* Contexts in the guest, for the decision whether to spin. */
 static _Atomic int running;
@@ -177,7 +177,8 @@ void platform_block_end(void)
 {
 }
 
-/* --- events ------------------------------------------------------------------------------------ */
+/* --- events ------------------------------------------------------------------------------------
+ */
 
 /* Copies what the stub has published; everything is checked here, once. */
 void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
@@ -202,7 +203,7 @@ void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
 	ctx->regs.ss = GUEST_SS;
 	ctx->regs.gs_base = 0;
 	ctx->regs.eflags = (ctx->regs.eflags & GUEST_EFLAGS_MASK) | GUEST_EFLAGS_FIXED;
-	*event = (struct platform_event){ .kind = EVENT_INTERRUPTED };
+	*event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 	if (kind == EVENT_SYSCALL) {
 		event->kind = EVENT_SYSCALL;
 		ctx->regs.rax = (uint64_t)-ENOSYS;
@@ -211,10 +212,10 @@ void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
 		int signo = slot->signo;
 
 		event->kind = EVENT_FAULT;
-		event->signo = signo == SIGBUS || signo == SIGFPE || signo == SIGILL ||
-					       signo == SIGTRAP ?
-				       signo :
-				       SIGSEGV;
+		event->signo =
+			signo == SIGBUS || signo == SIGFPE || signo == SIGILL || signo == SIGTRAP
+				? signo
+				: SIGSEGV;
 		event->code = slot->code;
 		event->addr = slot->addr;
 		event->trapno = slot->trapno;
@@ -403,7 +404,7 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 		atomic_fetch_add(&running, 1);
 		if (!give_to_guest(ctx, turn, spin)) {
 			ctx->regs.orig_rax = ~0ULL;
-			ctx->event = (struct platform_event){ .kind = EVENT_INTERRUPTED };
+			ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 			return return_event(w, ctx, event, true);
 		}
 		if (spin && spin_for_event(ctx))
@@ -422,7 +423,7 @@ int platform_resume(struct platform_ctx *ctx)
 	atomic_fetch_add(&running, 1);
 	if (!give_to_guest(ctx, TURN_RESUME, false)) {
 		ctx->regs.orig_rax = ~0ULL;
-		ctx->event = (struct platform_event){ .kind = EVENT_INTERRUPTED };
+		ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 		worker_dispatch(ctx);
 		return 0;
 	}

@@ -26,24 +26,23 @@ extern const char stub_image[], stub_image_end[];
 
 /* --- the stubs' seccomp programs ------------------------------------------------------------ */
 
-#define LD(off)		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (off))
-#define RET(action)	BPF_STMT(BPF_RET | BPF_K, (action))
-#define DATA(field)	offsetof(struct seccomp_data, field)
-#define ARG_LO(n)	(DATA(args) + 8 * (n))
-#define ARG_HI(n)	(DATA(args) + 8 * (n) + 4)
+#define LD(off) BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (off))
+#define RET(action) BPF_STMT(BPF_RET | BPF_K, (action))
+#define DATA(field) offsetof(struct seccomp_data, field)
+#define ARG_LO(n) (DATA(args) + 8 * (n))
+#define ARG_HI(n) (DATA(args) + 8 * (n) + 4)
 
 /*
  * Everything traps unless the syscall instruction is the stub's own and the call one that the
- * protocol knows. What changes memory, clones or ends a thread, and the doorbell, passes here only to
- * be claimed by the notification filter. The futex is confined to the slot region.
+ * protocol knows. What changes memory, clones or ends a thread, and the doorbell, passes here only
+ * to be claimed by the notification filter. The futex is confined to the slot region.
  */
 unsigned trap_filter(struct sock_filter *prog, unsigned max)
 {
 	static const uint32_t passed[] = {
-		SYS_rt_sigreturn, SYS_sched_yield, SYS_mmap,	 SYS_munmap,
-		SYS_mprotect,	  SYS_mremap,	   SYS_madvise,	 SYS_clone,
-		SYS_sigaltstack,  SYS_exit,	   SYS_exit_group, SYS_seccomp,
-		DOORBELL_NR,
+		SYS_rt_sigreturn, SYS_sched_yield, SYS_mmap,	SYS_munmap,	 SYS_mprotect,
+		SYS_mremap,	  SYS_madvise,	   SYS_clone,	SYS_sigaltstack, SYS_exit,
+		SYS_exit_group,	  SYS_seccomp,	   DOORBELL_NR,
 	};
 	unsigned n = 0, count = ARRAY_SIZE(passed);
 
@@ -140,8 +139,9 @@ static int make_text_fd(void)
 		ret_;                                                                              \
 	})
 
-__attribute__((noinline, noreturn, no_stack_protector, no_sanitize("address", "undefined", "thread")))
-static void zygote_enter(int text_fd, int slots_fd, uint64_t entry, uint64_t rseq_area)
+__attribute__((noinline, noreturn, no_stack_protector,
+	       no_sanitize("address", "undefined", "thread"))) static void
+zygote_enter(int text_fd, int slots_fd, uint64_t entry, uint64_t rseq_area)
 {
 	if (rseq_area)
 		raw_syscall(SYS_rseq, rseq_area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG, 0, 0);
@@ -163,7 +163,7 @@ static uint64_t own_rseq_area(void)
 
 static int wait_for_turn(struct slot *slot)
 {
-	struct timespec second = { 1, 0 };
+	struct timespec second = {1, 0};
 
 	for (int i = 0; i < 10; i++) {
 		uint32_t turn = __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
@@ -243,7 +243,8 @@ int zygote_fresh(struct platform_as *as)
 		kill(as->pid, SIGKILL);
 		return ret ? ret : fd;
 	}
-	/* Waking the peer on the same CPU is what makes the notification fast; older kernels lack it. */
+	/* Waking the peer on the same CPU is what makes the notification fast; older kernels lack
+	 * it. */
 	ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags);
 	as->listener = listener_alloc(fd);
 	if (!as->listener) {

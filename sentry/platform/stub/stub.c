@@ -11,8 +11,8 @@
 
 #include "../layout.h"
 
-#define EVENT_SYSCALL	  0
-#define EVENT_FAULT	  1
+#define EVENT_SYSCALL 0
+#define EVENT_FAULT 1
 #define EVENT_INTERRUPTED 2
 
 #define KICK_SIGNAL SIGURG
@@ -193,7 +193,8 @@ static bool signal_in_stub(struct slot *slot, int signo, const siginfo_t *info,
 
 void stub_signal(int signo, siginfo_t *info, ucontext_t *uc)
 {
-	struct slot *slot = (struct slot *)((uint64_t)__builtin_frame_address(0) & ~(SLOT_SIZE - 1));
+	struct slot *slot =
+		(struct slot *)((uint64_t)__builtin_frame_address(0) & ~(SLOT_SIZE - 1));
 	uint64_t ip = uc->uc_mcontext.gregs[REG_RIP];
 
 	if (ip >= STUB_TEXT && ip < STUB_TEXT + STUB_TEXT_SIZE && signo != SIGSYS) {
@@ -253,8 +254,8 @@ struct kernel_sigaction {
 
 static void set_handlers(struct slot *slot)
 {
-	static const unsigned char signals[] = { SIGSYS, SIGSEGV, SIGBUS,     SIGFPE,
-						 SIGILL, SIGTRAP, KICK_SIGNAL };
+	static const unsigned char signals[] = {SIGSYS, SIGSEGV, SIGBUS,     SIGFPE,
+						SIGILL, SIGTRAP, KICK_SIGNAL};
 	struct kernel_sigaction *sa = (struct kernel_sigaction *)slot->cmd_args;
 	uint64_t none = 0;
 
@@ -274,7 +275,7 @@ struct sock_fprog_ {
 
 static long install_filter(void *filter, unsigned len, unsigned flags)
 {
-	struct sock_fprog_ prog = { (unsigned short)len, filter };
+	struct sock_fprog_ prog = {(unsigned short)len, filter};
 
 	return stub_syscall(SYS_seccomp, 1 /* SECCOMP_SET_MODE_FILTER */, flags, (long)&prog, 0, 0,
 			    0);
@@ -313,8 +314,9 @@ void child_main(struct slot *slot, long fresh)
 		slot->cmd_result = install_filter((char *)(args + 1) + args->trap_prog_len * 8,
 						  args->notify_prog_len, 8 | 32);
 		if (slot->cmd_result == -22)
-			slot->cmd_result = install_filter((char *)(args + 1) + args->trap_prog_len * 8,
-							  args->notify_prog_len, 8);
+			slot->cmd_result =
+				install_filter((char *)(args + 1) + args->trap_prog_len * 8,
+					       args->notify_prog_len, 8);
 		slot->fast = 0;
 		serve(slot); /* its first turn is a WAKE_FUTEX */
 		__builtin_trap();
