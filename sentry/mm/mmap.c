@@ -17,7 +17,7 @@
 #define MAP_KNOWN                                                                                  \
 	(MAP_SHARED_VALIDATE | MAP_FIXED | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_DENYWRITE |         \
 	 MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK |   \
-	 MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE | (63 << MAP_HUGE_SHIFT))
+	 MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE | (int)(63U << MAP_HUGE_SHIFT))
 
 /* Where memory that may be huge pages goes: at a multiple of their size, as in Linux. */
 static uint64_t find_huge_place(struct mm *mm, uint64_t len)

@@ -160,9 +160,10 @@ static int64_t remap_fixed(struct mm *mm, struct platform_ctx *ctx, const struct
 	struct vm_area *vma;
 	int ret;
 
+	if (to & ~PAGE_MASK)
+		return -EINVAL;
 	if (m->flags & MREMAP_FIXED) {
-		if ((to & ~PAGE_MASK) || m->new_len > GUEST_TASK_SIZE ||
-		    to > GUEST_TASK_SIZE - m->new_len)
+		if (m->new_len > GUEST_TASK_SIZE || to > GUEST_TASK_SIZE - m->new_len)
 			return -EINVAL;
 		if (m->addr < to + m->new_len && to < m->addr + m->len)
 			return -EINVAL;
