@@ -299,6 +299,16 @@ int pipe_write_claim(struct pipe *p, bool nonblock, uint32_t *space)
 	}
 }
 
+int pipe_write_prepare(struct pipe *p, uint32_t *space)
+{
+	int ret;
+
+	MUTEX_GUARD(&p->lock);
+	ret = pipe_ring_reserve(&p->ring, *space);
+	*space = MIN(*space, pipe_ring_space(&p->ring));
+	return ret;
+}
+
 ssize_t pipe_write_push(struct pipe *p, const void *buf, uint32_t n)
 {
 	struct iov_iter from;

@@ -50,6 +50,8 @@ void pipe_read_release(struct pipe *p, uint32_t n);
 /* Claims the writing end: waits for space; *space says how much. -EPIPE (and SIGPIPE sent) without
  * readers, -EAGAIN, -ERESTARTSYS. */
 int pipe_write_claim(struct pipe *p, bool nonblock, uint32_t *space);
+/* Sees to it that *space bytes have memory: lowers it to what has. -ENOMEM: none. */
+int pipe_write_prepare(struct pipe *p, uint32_t *space);
 /* Writes what fits of n bytes of sentry memory; bytes, or -ENOMEM. */
 ssize_t pipe_write_push(struct pipe *p, const void *buf, uint32_t n);
 void pipe_write_release(struct pipe *p);
