@@ -1,0 +1,27 @@
+#!/bin/bash
+# An ordinary user's sandbox: runs, reads what that user may read and no more, and its processes have
+# no capabilities and nobody else's uid.
+set -u
+[ "$(id -u)" = 0 ] || exit 77
+command -v setpriv >/dev/null || exit 77
+dir=$(mktemp -d /tmp/moat-rootless.XXXXXX)
+trap 'rm -rf "$dir"' EXIT
+chmod 755 "$dir"
+cp "$MOAT" "$dir/moat"
+user() { (cd / && env -i PATH="$PATH" HOME=/ timeout 30 setpriv --reuid 1234 --regid 1234 --clear-groups "$@"); }
+user unshare -U true 2>/dev/null || { echo "no user namespaces for ordinary users"; exit 77; }
+echo secret >"$dir/root-only"
+chmod 600 "$dir/root-only"
+mkdir "$dir/own"
+echo own >"$dir/own/file"
+chown -R 1234:1234 "$dir/own"
+chmod 700 "$dir/own"
+bad=0
+[ "$(user "$dir/moat" do sh -c 'id -u; id -g' | tr '\n' ' ')" = "1234 1234 " ] || { echo "ids"; bad=1; }
+[ "$(user "$dir/moat" do cat "$dir/own/file")" = own ] || { echo "cannot read its own file"; bad=1; }
+user "$dir/moat" do cat "$dir/root-only" 2>/dev/null && { echo "reads root's file"; bad=1; }
+user "$dir/moat" do head -c1 /etc/shadow 2>/dev/null && { echo "reads /etc/shadow"; bad=1; }
+user "$dir/moat" do --volume "$dir/own:/mnt" sh -c 'echo new >/mnt/new' || { echo "cannot write its volume"; bad=1; }
+[ "$(stat -c '%u %g' "$dir/own/new" 2>&1)" = "1234 1234" ] || { echo "the new file is another's"; bad=1; }
+[ "$("$dir/moat" --rootless do id -u)" = 0 ] || { echo "root with --rootless"; bad=1; }
+exit $bad
