@@ -28,6 +28,7 @@
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/mount.h"
+#include "sentry/vfs/vfs_init.h"
 
 /* Waits until the console's output has been written, where it is written in the background. */
 void tty_console_drain(struct tty *tty) __attribute__((weak));
@@ -278,6 +279,7 @@ void loader_main(const struct sandbox_spec *spec, int link, const int *gofer_fds
 	ret = kernel_init(spec->num_cpus, memory);
 	if (ret)
 		fail_errno(&l, "kernel", NULL, ret);
+	vfs_init();
 	fs_register_all();
 	strace_enabled = spec->strace;
 	ns = build_mounts(&l);

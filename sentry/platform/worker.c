@@ -427,7 +427,9 @@ int platform_resume(struct platform_ctx *ctx)
 		worker_dispatch(ctx);
 		return 0;
 	}
-	if (w->lead != ctx->listener && !(w->cur && w->cur->listener == ctx->listener))
+	if (!w->cur)
+		worker_drop_lead(w); /* not a worker's loop: it will not receive */
+	if (w->lead != ctx->listener)
 		worker_ensure_leader(ctx->listener);
 	return 0;
 }
