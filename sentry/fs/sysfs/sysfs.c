@@ -1,0 +1,138 @@
+/* The tree of sysfs and its file system type. */
+#include "sentry/fs/sysfs/sysfs.h"
+
+#include "sentry/fs/fs.h"
+#include "sentry/kernel/task.h"
+
+#define SYSFS_MAGIC 0x62656572
+
+static int show_node_meminfo(struct text *out, struct inode *inode)
+{
+	text_printf(out, "Node 0 MemTotal:       %8lu kB\n", kernel.total_memory >> 10);
+	return 0;
+}
+
+#define DIR(NAME, CHILDREN)                                                                        \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFDIR | 0755, .children = (CHILDREN)                     \
+	}
+#define TEXT(NAME, SHOW)                                                                           \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0444, .show = (SHOW)                             \
+	}
+#define FIXED(NAME, CONTENT)                                                                       \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT)                       \
+	}
+
+static const struct pseudo_node empty[] = {{0}};
+
+static const struct pseudo_node node0_nodes[] = {
+	TEXT("cpulist", sysfs_show_cpu_list),
+	TEXT("cpumap", sysfs_show_cpu_mask),
+	FIXED("distance", "10\n"),
+	TEXT("meminfo", show_node_meminfo),
+	{0},
+};
+static const struct pseudo_node node_nodes[] = {
+	FIXED("online", "0\n"),
+	FIXED("possible", "0\n"),
+	FIXED("has_cpu", "0\n"),
+	FIXED("has_memory", "0\n"),
+	FIXED("has_normal_memory", "0\n"),
+	DIR("node0", node0_nodes),
+	{0},
+};
+static const struct pseudo_node system_nodes[] = {
+	{.name = "cpu", .mode = S_IFDIR | 0755, .iops = &sysfs_cpus_iops, .fops = &sysfs_cpus_fops},
+	DIR("node", node_nodes),
+	{0},
+};
+static const struct pseudo_node lo_statistics_nodes[] = {
+	FIXED("rx_bytes", "0\n"),   FIXED("tx_bytes", "0\n"),	FIXED("rx_packets", "0\n"),
+	FIXED("tx_packets", "0\n"), FIXED("rx_errors", "0\n"),	FIXED("tx_errors", "0\n"),
+	FIXED("rx_dropped", "0\n"), FIXED("tx_dropped", "0\n"), {0},
+};
+static const struct pseudo_node lo_nodes[] = {
+	FIXED("address", "00:00:00:00:00:00\n"),
+	FIXED("broadcast", "00:00:00:00:00:00\n"),
+	FIXED("addr_len", "6\n"),
+	FIXED("flags", "0x9\n"),
+	FIXED("ifindex", "1\n"),
+	FIXED("iflink", "1\n"),
+	FIXED("mtu", "65536\n"),
+	FIXED("operstate", "unknown\n"),
+	FIXED("carrier", "1\n"),
+	FIXED("tx_queue_len", "1000\n"),
+	FIXED("type", "772\n"),
+	DIR("statistics", lo_statistics_nodes),
+	{0},
+};
+static const struct pseudo_node virtual_net_nodes[] = {DIR("lo", lo_nodes), {0}};
+static const struct pseudo_node virtual_nodes[] = {DIR("net", virtual_net_nodes), {0}};
+static const struct pseudo_node devices_nodes[] = {
+	DIR("system", system_nodes),
+	DIR("virtual", virtual_nodes),
+	{0},
+};
+static const struct pseudo_node thp_nodes[] = {
+	FIXED("enabled", "always [madvise] never\n"),
+	FIXED("defrag", "always defer defer+madvise [madvise] never\n"),
+	FIXED("hpage_pmd_size", "2097152\n"),
+	FIXED("shmem_enabled", "always within_size advise [never] deny force\n"),
+	{0},
+};
+static const struct pseudo_node mm_nodes[] = {
+	DIR("transparent_hugepage", thp_nodes),
+	DIR("hugepages", empty),
+	{0},
+};
+static const struct pseudo_node kernel_nodes[] = {DIR("mm", mm_nodes), {0}};
+static const struct pseudo_node fs_nodes[] = {DIR("cgroup", empty), {0}};
+static const struct pseudo_node net_class_nodes[] = {
+	{.name = "lo", .mode = S_IFLNK | 0777, .content = "../../devices/virtual/net/lo"},
+	{0},
+};
+static const struct pseudo_node class_nodes[] = {
+	DIR("net", net_class_nodes), DIR("block", empty), DIR("tty", empty), DIR("mem", empty), {0},
+};
+static const struct pseudo_node dev_nodes[] = {DIR("block", empty), DIR("char", empty), {0}};
+
+static const struct pseudo_node top_nodes[] = {
+	DIR("block", empty),
+	DIR("bus", empty),
+	DIR("class", class_nodes),
+	DIR("dev", dev_nodes),
+	DIR("devices", devices_nodes),
+	DIR("firmware", empty),
+	DIR("fs", fs_nodes),
+	DIR("kernel", kernel_nodes),
+	DIR("module", empty),
+	DIR("power", empty),
+	{0},
+};
+static const struct pseudo_node root_node = {
+	.name = "/", .mode = S_IFDIR | 0555, .children = top_nodes};
+
+static const struct super_operations sysfs_sops = {
+	.evict_inode = pseudo_evict,
+	.statfs = pseudo_statfs,
+};
+
+static int sysfs_get_super(const struct fs_type *type, unsigned long flags, const char *source,
+			   const char *data, void *arg, struct super_block **out)
+{
+	return pseudo_sb_create(type, &sysfs_sops, &root_node, SYSFS_MAGIC, out);
+}
+
+static const struct fs_type sysfs_type = {
+	.name = "sysfs",
+	.nodev = true,
+	.guest_mount = true,
+	.get_super = sysfs_get_super,
+};
+
+void sysfs_init(void)
+{
+	fs_register(&sysfs_type);
+}
