@@ -1,0 +1,400 @@
+/* futex(2): wait, wake, bitsets, requeue, wake_op, timeouts, sharing, robust lists, PI. */
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static long futex(_Atomic uint32_t *u, int op, uint32_t val, const void *timeout,
+		  _Atomic uint32_t *u2, uint32_t val3)
+{
+	return syscall(SYS_futex, u, op, val, timeout, u2, val3);
+}
+
+static int64_t now_ms(clockid_t clock)
+{
+	struct timespec ts;
+
+	clock_gettime(clock, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void sleep_ms(int ms)
+{
+	struct timespec ts = {ms / 1000, ms % 1000 * 1000000L};
+
+	nanosleep(&ts, NULL);
+}
+
+static void errors(void)
+{
+	static _Atomic uint32_t word = 1;
+
+	CHECK_ERRNO(futex(&word, FUTEX_WAIT, 0, NULL, NULL, 0), EAGAIN);
+	CHECK_ERRNO(futex((void *)((char *)&word + 1), FUTEX_WAIT, 1, NULL, NULL, 0), EINVAL);
+	CHECK_ERRNO(futex((void *)8, FUTEX_WAIT, 1, NULL, NULL, 0), EFAULT);
+	CHECK_ERRNO(futex(&word, FUTEX_WAIT_BITSET, 1, NULL, NULL, 0), EINVAL);
+	CHECK_ERRNO(futex(&word, 99, 1, NULL, NULL, 0), ENOSYS);
+	CHECK_EQ(futex(&word, FUTEX_WAKE, 1, NULL, NULL, 0), 0);
+	CHECK_ERRNO(futex(&word, FUTEX_CMP_REQUEUE, 1, (void *)1, &word, 7), EAGAIN);
+}
+
+static void timeouts(void)
+{
+	static _Atomic uint32_t word;
+	struct timespec ts = {0, 50000000}, bad = {0, 2000000000};
+	int64_t t0 = now_ms(CLOCK_MONOTONIC), dt;
+
+	CHECK_ERRNO(futex(&word, FUTEX_WAIT, 0, &ts, NULL, 0), ETIMEDOUT);
+	dt = now_ms(CLOCK_MONOTONIC) - t0;
+	CHECK(dt >= 49 && dt < 2000);
+	CHECK_ERRNO(futex(&word, FUTEX_WAIT, 0, &bad, NULL, 0), EINVAL);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_sec -= 5;
+	CHECK_ERRNO(futex(&word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &ts, NULL, ~0U),
+		    ETIMEDOUT);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_nsec += 60000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	t0 = now_ms(CLOCK_MONOTONIC);
+	CHECK_ERRNO(futex(&word, FUTEX_WAIT_BITSET | FUTEX_CLOCK_REALTIME, 0, &ts, NULL, ~0U),
+		    ETIMEDOUT);
+	dt = now_ms(CLOCK_MONOTONIC) - t0;
+	CHECK(dt >= 50 && dt < 2000);
+}
+
+/* --- waiters in threads ----------------------------------------------------------------------- */
+
+static _Atomic uint32_t cond, other;
+static atomic_int asleep, woken;
+
+static void *waiter(void *arg)
+{
+	uint32_t bits = (uint32_t)(uintptr_t)arg;
+
+	asleep++;
+	while (futex(&cond, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, 0, NULL, NULL, bits) < 0 &&
+	       errno == EINTR)
+		;
+	woken++;
+	return NULL;
+}
+
+static void start_waiters(pthread_t *t, int n, uint32_t bits)
+{
+	int target = asleep + n;
+
+	for (int i = 0; i < n; i++)
+		pthread_create(&t[i], NULL, waiter, (void *)(uintptr_t)bits);
+	while (asleep < target)
+		sched_yield();
+	sleep_ms(50);
+}
+
+static void wait_for(int n)
+{
+	for (int i = 0; i < 2000 && woken < n; i++)
+		sleep_ms(1);
+	CHECK_EQ(woken, n);
+}
+
+static void waking(void)
+{
+	pthread_t t[6];
+
+	woken = 0;
+	start_waiters(t, 2, 1);
+	start_waiters(t + 2, 2, 2);
+	CHECK_EQ(futex(&cond, FUTEX_WAKE_BITSET | FUTEX_PRIVATE_FLAG, 10, NULL, NULL, 2), 2);
+	wait_for(2);
+	CHECK_EQ(futex(&cond, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0), 1);
+	wait_for(3);
+	/* One is left: move it to the other futex. */
+	CHECK_EQ(futex(&cond, FUTEX_CMP_REQUEUE | FUTEX_PRIVATE_FLAG, 0, (void *)5, &other, 0), 1);
+	CHECK_EQ(futex(&cond, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 9, NULL, NULL, 0), 0);
+	CHECK_EQ(futex(&other, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 9, NULL, NULL, 0), 1);
+	wait_for(4);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	/* wake_op: other += 3; and wake on it as it was 0. */
+	woken = 0;
+	start_waiters(t, 1, ~0U);
+	CHECK_EQ(futex(&other, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 1, (void *)1, &cond,
+		       FUTEX_OP(FUTEX_OP_ADD, 3, FUTEX_OP_CMP_EQ, 0)),
+		 1);
+	wait_for(1);
+	CHECK_EQ(cond, 3);
+	cond = 0;
+	pthread_join(t[0], NULL);
+}
+
+enum { ADDS = 200000 };
+static _Atomic uint32_t counter;
+
+static void *adder(void *arg)
+{
+	for (int i = 0; i < ADDS; i++)
+		counter++;
+	return NULL;
+}
+
+/* No addition of either side gets lost. */
+static void wake_op_is_atomic(void)
+{
+	static _Atomic uint32_t dummy;
+	pthread_t t;
+
+	pthread_create(&t, NULL, adder, NULL);
+	for (int i = 0; i < 300; i++)
+		futex(&dummy, FUTEX_WAKE_OP | FUTEX_PRIVATE_FLAG, 1, (void *)1, &counter,
+		      FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_EQ, 0));
+	pthread_join(t, NULL);
+	CHECK_EQ(counter, ADDS + 300);
+}
+
+/* --- across processes ------------------------------------------------------------------------- */
+
+static void shared_between_processes(void)
+{
+	_Atomic uint32_t *w =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status;
+	long n = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		struct timespec ts = {5, 0};
+		long ret = futex(w, FUTEX_WAIT, 0, &ts, NULL, 0);
+
+		_exit(ret == 0 || errno == EAGAIN ? 0 : 1);
+	}
+	sleep_ms(50);
+	*w = 1;
+	for (int i = 0; i < 100 && !n; i++) {
+		n = futex(w, FUTEX_WAKE, 1, NULL, NULL, 0);
+		if (waitpid(pid, &status, WNOHANG) == pid) {
+			pid = 0;
+			break;
+		}
+		sleep_ms(5);
+	}
+	if (pid)
+		CHECK(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(n, 1);
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static void on_usr1(int sig)
+{
+}
+
+static _Atomic uint32_t sig_word;
+static void *interrupted(void *arg)
+{
+	long ret = futex(&sig_word, FUTEX_WAIT, 0, NULL, NULL, 0);
+
+	return (void *)(intptr_t)(ret < 0 ? errno : 0);
+}
+
+static void signals_interrupt(void)
+{
+	struct sigaction sa = {.sa_handler = on_usr1};
+	pthread_t t;
+	void *ret;
+
+	sigaction(SIGUSR1, &sa, NULL);
+	pthread_create(&t, NULL, interrupted, NULL);
+	sleep_ms(50);
+	pthread_kill(t, SIGUSR1);
+	pthread_join(t, &ret);
+	CHECK_EQ((intptr_t)ret, EINTR);
+	/* With SA_RESTART the wait goes on. */
+	sa.sa_flags = SA_RESTART;
+	sigaction(SIGUSR1, &sa, NULL);
+	pthread_create(&t, NULL, interrupted, NULL);
+	sleep_ms(50);
+	pthread_kill(t, SIGUSR1);
+	sleep_ms(50);
+	sig_word = 1;
+	futex(&sig_word, FUTEX_WAKE, 1, NULL, NULL, 0);
+	pthread_join(t, &ret);
+	CHECK((intptr_t)ret == 0 || (intptr_t)ret == EAGAIN);
+}
+
+/* --- robust and PI mutexes -------------------------------------------------------------------- */
+
+static pthread_mutex_t robust, pi;
+
+static void *dies_with_it(void *arg)
+{
+	pthread_mutex_lock(arg);
+	return NULL;
+}
+
+static void *locks_briefly(void *arg)
+{
+	for (int i = 0; i < 200; i++) {
+		pthread_mutex_lock(&pi);
+		(*(int *)arg)++;
+		pthread_mutex_unlock(&pi);
+	}
+	return NULL;
+}
+
+static void robust_mutex(int protocol, int pshared)
+{
+	pthread_mutexattr_t attr;
+	pthread_t t;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutexattr_setprotocol(&attr, protocol);
+	pthread_mutexattr_setpshared(&attr, pshared);
+	REQUIRE(pthread_mutex_init(&robust, &attr) == 0);
+	pthread_create(&t, NULL, dies_with_it, &robust);
+	pthread_join(t, NULL);
+	CHECK_EQ(pthread_mutex_lock(&robust), EOWNERDEAD);
+	CHECK_EQ(pthread_mutex_consistent(&robust), 0);
+	CHECK_EQ(pthread_mutex_unlock(&robust), 0);
+	pthread_mutex_destroy(&robust);
+}
+
+/* The waiter is asleep in the kernel when the owner dies. */
+static void *holds_and_dies(void *arg)
+{
+	pthread_mutex_lock(arg);
+	sleep_ms(100);
+	return NULL;
+}
+
+static void robust_wakes_waiter(int protocol)
+{
+	pthread_mutexattr_t attr;
+	pthread_t t;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
+	pthread_mutexattr_setprotocol(&attr, protocol);
+	REQUIRE(pthread_mutex_init(&robust, &attr) == 0);
+	pthread_create(&t, NULL, holds_and_dies, &robust);
+	sleep_ms(30);
+	CHECK_EQ(pthread_mutex_lock(&robust), EOWNERDEAD);
+	pthread_mutex_consistent(&robust);
+	CHECK_EQ(pthread_mutex_unlock(&robust), 0);
+	pthread_join(t, NULL);
+}
+
+static void pi_mutex(void)
+{
+	pthread_mutexattr_t attr;
+	struct timespec ts;
+	pthread_t t[4];
+	int count = 0;
+
+	pthread_mutexattr_init(&attr);
+	pthread_mutexattr_setprotocol(&attr, PTHREAD_PRIO_INHERIT);
+	REQUIRE(pthread_mutex_init(&pi, &attr) == 0);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&t[i], NULL, locks_briefly, &count);
+	for (int i = 0; i < 4; i++)
+		pthread_join(t[i], NULL);
+	CHECK_EQ(count, 800);
+	pthread_mutex_lock(&pi);
+	pthread_create(&t[0], NULL, holds_and_dies, &pi);
+	sleep_ms(30);
+	pthread_mutex_unlock(&pi);
+	sleep_ms(20);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ts.tv_nsec += 20000000;
+	if (ts.tv_nsec >= 1000000000) {
+		ts.tv_nsec -= 1000000000;
+		ts.tv_sec++;
+	}
+	CHECK_EQ(pthread_mutex_timedlock(&pi, &ts), ETIMEDOUT);
+	CHECK_EQ(pthread_mutex_trylock(&pi), EBUSY);
+	pthread_join(t[0], NULL);
+}
+
+static void pi_errors(void)
+{
+	static _Atomic uint32_t word;
+	uint32_t tid = (uint32_t)syscall(SYS_gettid);
+
+	CHECK_EQ(futex(&word, FUTEX_LOCK_PI, 0, NULL, NULL, 0), 0);
+	CHECK_EQ(word, tid);
+	CHECK_ERRNO(futex(&word, FUTEX_LOCK_PI, 0, NULL, NULL, 0), EDEADLK);
+	CHECK_EQ(futex(&word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0), 0);
+	CHECK_EQ(word, 0);
+	CHECK_ERRNO(futex(&word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0), EPERM);
+	CHECK_EQ(futex(&word, FUTEX_TRYLOCK_PI, 0, NULL, NULL, 0), 0);
+	CHECK_EQ(futex(&word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0), 0);
+	word = 0x3ffffff0; /* nobody */
+	CHECK_ERRNO(futex(&word, FUTEX_LOCK_PI, 0, NULL, NULL, 0), ESRCH);
+}
+
+/* --- mutex and condition variable under load ----------------------------------------------------
+ */
+
+static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t c = PTHREAD_COND_INITIALIZER;
+static int turn, rounds;
+
+static void *ping_pong(void *arg)
+{
+	int me = (int)(intptr_t)arg;
+
+	pthread_mutex_lock(&m);
+	while (rounds < 2000) {
+		while (turn != me && rounds < 2000)
+			pthread_cond_wait(&c, &m);
+		turn = !me;
+		rounds++;
+		pthread_cond_signal(&c);
+	}
+	pthread_cond_broadcast(&c);
+	pthread_mutex_unlock(&m);
+	return NULL;
+}
+
+static void condition_variables(void)
+{
+	pthread_t t[2];
+
+	for (int i = 0; i < 2; i++)
+		pthread_create(&t[i], NULL, ping_pong, (void *)(intptr_t)i);
+	for (int i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	CHECK(rounds >= 2000);
+}
+
+int main(void)
+{
+	alarm(50);
+	errors();
+	timeouts();
+	waking();
+	wake_op_is_atomic();
+	shared_between_processes();
+	signals_interrupt();
+	robust_mutex(PTHREAD_PRIO_NONE, PTHREAD_PROCESS_PRIVATE);
+	robust_mutex(PTHREAD_PRIO_NONE, PTHREAD_PROCESS_SHARED);
+	robust_mutex(PTHREAD_PRIO_INHERIT, PTHREAD_PROCESS_PRIVATE);
+	robust_wakes_waiter(PTHREAD_PRIO_NONE);
+	robust_wakes_waiter(PTHREAD_PRIO_INHERIT);
+	pi_mutex();
+	pi_errors();
+	condition_variables();
+	CHECK_DONE();
+}
