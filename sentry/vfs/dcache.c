@@ -1,5 +1,6 @@
 /* The dentry cache: hash, negative dentries, LRU, life and death of dentries. */
 #include "sentry/vfs/dcache.h"
+#include "sentry/vfs/fsnotify.h"
 
 #include <string.h>
 
@@ -141,8 +142,11 @@ static void free_dead(struct dentry_list *dead)
 		TAILQ_REMOVE(dead, d, lru);
 		if (d->sb && d->sb->d_ops && d->sb->d_ops->release)
 			d->sb->d_ops->release(d);
-		if (d->inode)
+		if (d->inode) {
+			if (!atomic_load(&d->inode->nlink) || (d->inode->flags & S_DEAD))
+				fsnotify_inode_gone(d->inode);
 			inode_put(d->inode);
+		}
 		mutex_destroy(&d->lock);
 		free(d->name);
 		free(d);

@@ -9,10 +9,9 @@
 #include "sentry/vfs/namei.h"
 #include "sentry/vfs/vfs_internal.h"
 
-/* ipc: opens the fifo of an S_IFIFO inode; may block. Sets file->ops. */
-extern int fifo_open(struct inode *inode, struct file *file) __weak_symbol;
-/* kernel: tells whether epoll has items on the file and drops them at the last put. */
-extern void epoll_file_release(struct file *file) __weak_symbol;
+/* fs/pipe, fs/epoll: a build without them has no fifos and no epoll. */
+extern const struct file_operations fifo_fops __weak_symbol;
+extern void eventpoll_release(struct file *file) __weak_symbol;
 
 /* What F_GETFL shows of open's flags. */
 #define FILE_FLAGS_MASK                                                                            \
@@ -100,6 +99,7 @@ static int open_by_type(struct file *f)
 
 	if ((inode->flags & S_APPEND_FL) && f->can_write && !(atomic_load(&f->flags) & O_APPEND))
 		return -EPERM;
+	f->ops = inode->fops;
 	switch (inode->mode & S_IFMT) {
 	case S_IFREG:
 		f->has_pos = true;
@@ -112,20 +112,27 @@ static int open_by_type(struct file *f)
 	case S_IFLNK:
 		return -ELOOP;
 	case S_IFSOCK:
-		return -ENXIO;
+		if (!f->ops || (inode->flags & S_PRIVATE))
+			return f->ops && f->ops->open ? f->ops->open(inode, f) : -ENXIO;
+		break;
 	case S_IFIFO:
-		return fifo_open ? fifo_open(inode, f) : -ENXIO;
+		if (!f->ops)
+			f->ops = &fifo_fops;
+		break;
 	case S_IFCHR:
 	case S_IFBLK:
 		if ((atomic_load(&f->path.mnt->flags) & MS_NODEV) && f->path.mnt->ns)
 			return -EACCES;
 		f->has_pos = true; /* devices that are streams clear it in open */
-		return device_open(inode, f);
+		if (!f->ops)
+			return device_open(inode, f);
+		break;
 	}
-	f->ops = inode->fops;
 	if (!f->ops)
-		return -ENODEV;
-	return f->ops->open ? f->ops->open(inode, f) : 0;
+		return -ENXIO;
+	if (!f->ops->open)
+		return inode->flags & S_PRIVATE ? -ENXIO : 0;
+	return f->ops->open(inode, f);
 }
 
 int file_open(const struct path *path, uint32_t flags, struct file **out)
@@ -174,8 +181,8 @@ void file_put(struct file *f)
 		return;
 	if (!f->is_path) {
 		fsnotify_dentry(f->can_write ? IN_CLOSE_WRITE : IN_CLOSE_NOWRITE, f->path.dentry);
-		if (f->epoll_items && epoll_file_release)
-			epoll_file_release(f);
+		if (f->epoll_items && eventpoll_release)
+			eventpoll_release(f);
 		if (atomic_load(&f->flags) & O_ASYNC && f->ops->set_flags)
 			f->ops->set_flags(f, atomic_load(&f->flags) & ~(uint32_t)O_ASYNC);
 		file_locks_release_file(f);

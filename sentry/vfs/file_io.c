@@ -42,6 +42,7 @@ void touch_atime(const struct path *path)
 	inode->atime = now;
 }
 
+/* Positions below 0 are refused by the system calls; files whose position the host keeps use -1. */
 ssize_t vfs_read(struct file *f, struct iov_iter *to, int64_t *pos, int rwf)
 {
 	ssize_t n;
@@ -52,8 +53,6 @@ ssize_t vfs_read(struct file *f, struct iov_iter *to, int64_t *pos, int rwf)
 		return S_ISDIR(f->inode->mode) ? -EISDIR : -EINVAL;
 	if (rwf & ~(RWF_HIPRI | RWF_NOWAIT | RWF_DSYNC | RWF_SYNC))
 		return -EOPNOTSUPP;
-	if (f->has_pos && *pos < 0)
-		return -EINVAL;
 	if (to->count > MAX_RW_COUNT)
 		to->count = MAX_RW_COUNT;
 	n = f->ops->read(f, to, pos, rwf);
@@ -119,9 +118,7 @@ ssize_t vfs_write(struct file *f, struct iov_iter *from, int64_t *pos, int rwf)
 	if (f->has_pos) {
 		bool append = (atomic_load(&f->flags) & O_APPEND) || (rwf & RWF_APPEND);
 
-		if (*pos < 0)
-			return -EINVAL;
-		if (count) {
+		if (count && (append || *pos >= 0)) {
 			err = limit_write(f, from, append ? atomic_load(&f->inode->size) : *pos);
 			if (err)
 				return err;

@@ -35,6 +35,14 @@ static inline void fsnotify_inode(uint32_t mask, struct inode *inode)
 	if (fsnotify_active() && inode->watches)
 		fsnotify(mask | (S_ISDIR(inode->mode) ? IN_ISDIR : 0), NULL, NULL, inode, 0);
 }
+/* A name of inode went, it has no other, and nobody has it open any more: IN_DELETE_SELF, and its
+ * marks go. May come more than once. No locks held. */
+void fsnotify_inode_delete(struct inode *inode) __weak_symbol;
+static inline void fsnotify_inode_gone(struct inode *inode)
+{
+	if (fsnotify_active() && inode->watches && fsnotify_inode_delete)
+		fsnotify_inode_delete(inode);
+}
 /* Something happened to the object at d: tells the marks on it, and on its parent. */
 void fsnotify_dentry_slow(uint32_t mask, struct dentry *d);
 static inline void fsnotify_dentry(uint32_t mask, struct dentry *d)

@@ -39,6 +39,8 @@ void inode_put(struct inode *inode)
 {
 	if (!refcount_dec(&inode->refs))
 		return;
+	if (inode->ops && inode->ops->evict)
+		inode->ops->evict(inode);
 	if (inode->sb->ops && inode->sb->ops->evict_inode)
 		inode->sb->ops->evict_inode(inode);
 	file_locks_free(inode->locks);

@@ -108,10 +108,22 @@ static int find_target(struct mnt_ns *ns, const char *target, bool create, bool 
 	return err;
 }
 
+int mnt_ns_mount_super(struct mnt_ns *ns, const char *target, struct super_block *sb,
+		       unsigned long flags, bool create)
+{
+	struct path path __put_path = {0};
+	int err = find_target(ns, target, create, S_ISDIR(sb->root->inode->mode), &path);
+
+	if (!err)
+		err = mount_new(&path, sb, flags);
+	if (!err)
+		sb_put(sb);
+	return err;
+}
+
 int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, const char *source,
 		 unsigned long flags, const char *options, void *arg, bool create)
 {
-	struct path path __put_path = {0};
 	const struct fs_type *type = fs_find(fstype);
 	struct super_block *sb;
 	int err;
@@ -123,11 +135,65 @@ int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, cons
 		return err;
 	if (source && !sb->source)
 		sb->source = strdup(source);
-	err = find_target(ns, target, create, S_ISDIR(sb->root->inode->mode), &path);
+	err = mnt_ns_mount_super(ns, target, sb, flags, create);
+	if (err)
+		sb_put(sb);
+	return err;
+}
+
+/* A mount whose root is a null device: what covers a masked file. */
+static int mount_null(const struct path *over, struct super_block *sb)
+{
+	struct inode *dir = sb->root->inode;
+	struct dentry *d;
+	struct mount *m;
+	int err;
+
+	write_lock(&dir->lock);
+	d = d_alloc_child(sb->root, "null");
+	err = d ? dir->ops->mknod(dir, d, S_IFCHR | 0666, 1 << 8 | 3) : -ENOMEM;
+	write_unlock(&dir->lock);
+	m = err ? NULL : mount_alloc(sb, d, MS_RDONLY | MS_NOSUID | MS_NOEXEC);
+	if (d)
+		d_put(d);
+	if (!m)
+		return err ? err : -ENOMEM;
+	err = mount_graft(m, over);
+	if (err)
+		mnt_put(m);
+	return err;
+}
+
+int mnt_ns_mask(struct mnt_ns *ns, const char *target)
+{
+	struct path root __put_path = {0}, path __put_path = {0};
+	const struct fs_type *type = fs_find("tmpfs");
+	struct super_block *sb;
+	int err;
+
+	mnt_ns_root(ns, &root);
+	err = path_lookup_from(&root, &root, target, LOOKUP_FOLLOW, &path);
 	if (!err)
-		err = mount_new(&path, sb, flags);
+		err = type ? type->get_super(type, 0, "tmpfs", "mode=755,size=4k", NULL, &sb)
+			   : -ENODEV;
+	if (err)
+		return err;
+	if (!sb->source)
+		sb->source = strdup("tmpfs");
+	if (S_ISDIR(path.dentry->inode->mode))
+		err = mount_new(&path, sb, MS_RDONLY | MS_RELATIME);
+	else
+		err = mount_null(&path, sb);
 	sb_put(sb);
 	return err;
+}
+
+int mnt_ns_remount_root(struct mnt_ns *ns, unsigned long flags)
+{
+	struct path root __put_path = {0};
+
+	mnt_ns_root(ns, &root);
+	return mount_set_flags(&root, flags);
 }
 
 int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsigned long flags,

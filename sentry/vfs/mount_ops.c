@@ -62,6 +62,12 @@ static int graft(struct mount *m, const struct path *to)
 	return propagate_attach(m, parent, mountpoint);
 }
 
+int mount_graft(struct mount *m, const struct path *path)
+{
+	WRITE_GUARD(&mount_lock);
+	return graft(m, path);
+}
+
 int mount_new(const struct path *path, struct super_block *sb, unsigned long flags)
 {
 	struct mount *m = mount_alloc(sb, sb->root, flags & MNT_FLAGS_MASK);

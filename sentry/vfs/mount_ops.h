@@ -13,6 +13,8 @@
 struct mnt_ns *mnt_ns_alloc(void);
 /* A new mount of sb on path; keeps its own reference on sb. */
 int mount_new(const struct path *path, struct super_block *sb, unsigned long flags);
+/* The same for a mount that the caller made: consumes m on success. */
+int mount_graft(struct mount *m, const struct path *path);
 int mount_bind(const struct path *from, const struct path *to, bool recursive);
 int mount_move(const struct path *from, const struct path *to);
 /* Replaces the MNT_FLAGS_MASK flags of the mount whose root `path` is (remount,bind). */

@@ -236,14 +236,17 @@ int vfs_mknod_from(const struct path *root, const struct path *start, const char
 	return err;
 }
 
-int vfs_bind_socket(const char *name, uint32_t mode, struct path *out)
+int vfs_mknod_at(int dfd, const char *name, mode_t mode, dev_t dev, struct path *out)
 {
+	uint32_t m = mode;
 	struct place p;
-	int err = create_begin_at(&p, AT_FDCWD, name, false);
+	int err = valid_type(&m);
 
+	if (!err)
+		err = create_begin_at(&p, dfd, name, false);
 	if (err)
-		return err == -EEXIST ? -EADDRINUSE : err;
-	err = mknod_locked(&p, S_IFSOCK | apply_umask(mode & 07777), 0);
+		return err;
+	err = mknod_locked(&p, m, dev);
 	if (!err) {
 		out->mnt = mnt_get(p.parent.mnt);
 		out->dentry = d_get(p.child);
@@ -424,7 +427,8 @@ static int vfs_remove(int dfd, const char *name, bool is_dir)
 	place_unlock(&p);
 	place_end(&p);
 	if (inode) {
-		fsnotify_inode(inode->nlink && !is_dir ? IN_ATTRIB : IN_DELETE_SELF, inode);
+		if (!is_dir)
+			fsnotify_inode(IN_ATTRIB, inode); /* the link count */
 		inode_put(inode);
 	}
 	return err;

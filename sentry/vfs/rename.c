@@ -146,9 +146,8 @@ static void notify(struct rename *r, const char *old_name, const char *new_name,
 	fsnotify_name(IN_MOVED_FROM, r->from_dir->inode, old_name, moved, cookie);
 	fsnotify_name(IN_MOVED_TO, r->to_dir->inode, new_name, moved, cookie);
 	fsnotify_inode(IN_MOVE_SELF, moved);
-	if (target && !(r->flags & RENAME_EXCHANGE))
-		fsnotify_inode(target->nlink && !S_ISDIR(target->mode) ? IN_ATTRIB : IN_DELETE_SELF,
-			       target);
+	if (target && !(r->flags & RENAME_EXCHANGE) && !S_ISDIR(target->mode))
+		fsnotify_inode(IN_ATTRIB, target);
 }
 
 /* Both parents are known; they are on one mount. */

@@ -101,6 +101,8 @@ struct inode_operations {
 	/* Before the first open for writing, truncation, chmod etc. on a stacked file system; NULL
 	 * elsewhere. */
 	int (*copy_up)(struct dentry *dentry);
+	/* The last reference is gone, before the super block's evict_inode; may be NULL. */
+	void (*evict)(struct inode *inode);
 };
 
 /* inode->flags */

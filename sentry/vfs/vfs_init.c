@@ -1,7 +1,6 @@
 /* Start-up of the VFS. */
 #include "sentry/vfs/vfs_init.h"
 
-#include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/dcache.h"
 #include "sentry/vfs/vfs_internal.h"
@@ -21,5 +20,4 @@ void vfs_init(void)
 	done = true;
 	dcache_set_limit(MIN(MAX(n, (uint64_t)MIN_DENTRIES), (uint64_t)MAX_DENTRIES));
 	anon_init();
-	tmpfs_init();
 }

@@ -2,8 +2,8 @@
 #ifndef MOAT_SENTRY_VFS_INIT_H
 #define MOAT_SENTRY_VFS_INIT_H
 
-/* Registers tmpfs, anonymous files and the memory devices' table; sizes the dentry cache by
- * kernel.total_memory. Calling it again does nothing. */
+/* Makes the mount of anonymous files; sizes the dentry cache by kernel.total_memory. Calling it
+ * again does nothing. tmpfs_init() calls it, so that fs_register_all() is enough. */
 void vfs_init(void);
 
 #endif

@@ -5,6 +5,7 @@
 #include "sentry/fs/tmpfs/node.h"
 #include "sentry/kernel/task.h"
 #include "sentry/vfs/mount.h"
+#include "sentry/vfs/vfs_init.h"
 
 #define TMPFS_MAGIC 0x01021994
 
@@ -268,5 +269,6 @@ static const struct fs_type tmpfs_type = {
 
 void tmpfs_init(void)
 {
+	vfs_init();
 	fs_register(&tmpfs_type);
 }
