@@ -1,10 +1,31 @@
-/* POSIX, open-file-description and flock locks (man 2 fcntl, flock). */
+/*
+ * POSIX, open-file-description and flock locks (man 2 fcntl, flock).
+ *
+ * Each inode that was ever locked has a context: the locks, and a queue for those who wait. The
+ * context's lock is a leaf but for the queue's and the deadlock graph's.
+ */
 #ifndef MOAT_SENTRY_VFS_LOCKS_H
 #define MOAT_SENTRY_VFS_LOCKS_H
 
 #include "sentry/vfs/file.h"
 
 struct file_lock_context;
+
+struct lock_request {
+	int type;	    /* F_RDLCK, F_WRLCK, F_UNLCK */
+	int64_t start, end; /* inclusive; INT64_MAX: to the end */
+	const void *owner;  /* the fd table (POSIX) or the file (OFD) */
+	bool ofd;
+	struct pid *pid; /* POSIX: the process, for F_GETLK; not counted by the request */
+};
+
+/* Sets or removes. wait: blocks (-ERESTARTSYS when interrupted, -EDEADLK). Otherwise -EAGAIN on a
+ * conflict. -ENOLCK: too many. */
+int posix_lock_set(struct file *f, const struct lock_request *req, bool wait);
+/* The first lock that would conflict, into *found (type F_UNLCK: none; pid counted or NULL). */
+void posix_lock_test(struct file *f, const struct lock_request *req, struct lock_request *found);
+/* type as above; the owner is the description. -EAGAIN, -ERESTARTSYS, -ENOLCK. */
+int flock_set(struct file *f, int type, bool wait);
 
 void file_locks_free(struct file_lock_context *ctx); /* NULL is fine */
 /* The last reference to the description goes: its flock and OFD locks with it. */

@@ -30,8 +30,8 @@ int vfs_mkdir_from(const struct path *root, const struct path *start, const char
 int vfs_mknod_from(const struct path *root, const struct path *start, const char *name,
 		   uint32_t mode, uint64_t rdev);
 
-/* mknod without the umask, giving the path of what was made (referenced): bind(2) of AF_UNIX. */
-int vfs_mknod_at(int dfd, const char *name, mode_t mode, dev_t dev, struct path *out);
+/* mknod for a unix socket's bind(2): as vfs_mknod with S_IFSOCK, and the path of what was made. */
+int vfs_bind_socket(const char *name, uint32_t mode, struct path *out);
 
 /* open(2) in all its forms. lookup: LOOKUP_* of openat2's resolve. root/start NULL: the task's. */
 int vfs_open(int dfd, const char *name, uint32_t flags, uint32_t mode, unsigned lookup,

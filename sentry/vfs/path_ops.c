@@ -236,17 +236,14 @@ int vfs_mknod_from(const struct path *root, const struct path *start, const char
 	return err;
 }
 
-int vfs_mknod_at(int dfd, const char *name, mode_t mode, dev_t dev, struct path *out)
+int vfs_bind_socket(const char *name, uint32_t mode, struct path *out)
 {
-	uint32_t m = mode;
 	struct place p;
-	int err = valid_type(&m);
+	int err = create_begin_at(&p, AT_FDCWD, name, false);
 
-	if (!err)
-		err = create_begin_at(&p, dfd, name, false);
 	if (err)
-		return err;
-	err = mknod_locked(&p, m, dev);
+		return err == -EEXIST ? -EADDRINUSE : err;
+	err = mknod_locked(&p, S_IFSOCK | apply_umask(mode & 07777), 0);
 	if (!err) {
 		out->mnt = mnt_get(p.parent.mnt);
 		out->dentry = d_get(p.child);

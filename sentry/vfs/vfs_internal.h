@@ -32,6 +32,9 @@ void anon_init(void);
 /* device.c: file->ops for a character or block device. */
 int device_open(struct inode *inode, struct file *file);
 
+/* file_io.c: after a read of what is at path, if the mount's atime rules want it. */
+void touch_atime(const struct path *path);
+
 /* file.c */
 struct file *file_alloc(uint32_t flags);
 

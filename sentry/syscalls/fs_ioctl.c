@@ -1,0 +1,57 @@
+/* ioctl: what all files share; the rest is their kind's. */
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+
+#include "sentry/syscalls/syscall.h"
+#include "sentry/vfs/fcntl.h"
+#include "sentry/vfs/fd.h"
+
+static long set_flag(struct file *f, uaddr_t arg, uint32_t flag)
+{
+	int on;
+
+	if (get_user(&on, arg))
+		return -EFAULT;
+	return file_set_flags(f, on ? flag : 0, flag);
+}
+
+static long fionread(struct file *f, uaddr_t arg)
+{
+	int64_t left = atomic_load(&f->inode->size) - atomic_load(&f->pos);
+
+	return put_user(arg, (int)left);
+}
+
+SYSCALL_DEFINE3(ioctl, int, fd, unsigned, cmd, uint64_t, arg)
+{
+	struct file *__put_file f = fd_get(fd);
+	long err;
+
+	if (!f)
+		return -EBADF;
+	switch (cmd) {
+	case FIOCLEX:
+		return fd_set_cloexec(t->files, fd, true);
+	case FIONCLEX:
+		return fd_set_cloexec(t->files, fd, false);
+	case FIONBIO:
+		return set_flag(f, arg, O_NONBLOCK);
+	case FIOASYNC:
+		return set_flag(f, arg, O_ASYNC);
+	case FIGETBSZ:
+		if (!f->inode->sb->blksize)
+			return -EINVAL;
+		return put_user(arg, (int)f->inode->sb->blksize);
+	case FIOQSIZE:
+		if (!S_ISREG(f->inode->mode) && !S_ISDIR(f->inode->mode) &&
+		    !S_ISLNK(f->inode->mode))
+			return -ENOTTY;
+		return put_user(arg, (int64_t)atomic_load(&f->inode->size));
+	case FIONREAD:
+		if (S_ISREG(f->inode->mode))
+			return fionread(f, arg);
+		break;
+	}
+	err = f->ops->ioctl ? f->ops->ioctl(f, cmd, arg) : -ENOIOCTLCMD;
+	return err == -ENOIOCTLCMD ? -ENOTTY : err;
+}
