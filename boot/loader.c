@@ -115,6 +115,10 @@ static struct mnt_ns *build_mounts(struct loader *l)
 			ret = mnt_ns_mount(ns, m->target, m->fstype, m->source, m->flags,
 					   m->options, NULL, true);
 		}
+		if (ret == -ENODEV && m->optional) {
+			log_info("no file system %s for %s", m->fstype, m->target);
+			continue;
+		}
 		if (ret)
 			fail_errno(l, "cannot mount", m->target, ret);
 	}

@@ -157,6 +157,7 @@ static void parse_one(struct json_bind *b, json_t *mount, struct sandbox_spec *s
 	if (target && *target != '/')
 		json_bind_fail(b, "destination is not an absolute path");
 	if (!b->failed) {
+		struct spec_mount *m;
 		bool bind = (flags & MS_BIND) || (type && !strcmp(type, "bind"));
 
 		flags &= ~(unsigned long)(MS_BIND | MS_REC);
@@ -166,7 +167,10 @@ static void parse_one(struct json_bind *b, json_t *mount, struct sandbox_spec *s
 				keep_mode_only(data);
 			ret = spec_add_mount(spec, MOUNT_INTERNAL, source ? source : internal,
 					     target, internal, flags, data && *data ? data : NULL,
-					     NULL);
+					     &m);
+			/* Programs that look for it get on without, and every bundle names it. */
+			if (!ret)
+				m->optional = !strcmp(internal, "mqueue");
 		} else if (!bind) {
 			json_bind_fail(b, "no file system '%s'", type ? type : "");
 		} else if (!source || !*source) {

@@ -96,12 +96,17 @@ int spec_add_default_mounts(struct sandbox_spec *spec)
 		{"tmpfs", "/dev/shm", "mode=1777", MS_NOSUID | MS_NODEV},
 		{"mqueue", "/dev/mqueue", NULL, MS_NOSUID | MS_NODEV | MS_NOEXEC},
 	};
-	int ret = 0;
 
-	for (unsigned i = 0; i < ARRAY_SIZE(mounts) && !ret; i++)
-		ret = spec_add_mount(spec, MOUNT_INTERNAL, mounts[i].fstype, mounts[i].target,
-				     mounts[i].fstype, mounts[i].flags, mounts[i].options, NULL);
-	return ret;
+	for (unsigned i = 0; i < ARRAY_SIZE(mounts); i++) {
+		struct spec_mount *m;
+		int ret = spec_add_mount(spec, MOUNT_INTERNAL, mounts[i].fstype, mounts[i].target,
+					 mounts[i].fstype, mounts[i].flags, mounts[i].options, &m);
+
+		if (ret)
+			return ret;
+		m->optional = true;
+	}
+	return 0;
 }
 
 /* File systems that hold no files of their own, or the kernel's insides: never shown. */

@@ -23,6 +23,7 @@ struct spec_mount {
 	char *options;	     /* file system's own options, comma-separated; NULL: none */
 	unsigned long flags; /* MS_* */
 	bool overlay;	     /* MOUNT_HOST: an upper layer in memory; the host stays untouched */
+	bool optional;	     /* MOUNT_INTERNAL: done without if the sentry has no such type */
 	int gofer;	     /* MOUNT_HOST: index of its gofer connection, set by sandbox_start */
 };
 
