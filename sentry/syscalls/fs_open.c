@@ -103,7 +103,8 @@ SYSCALL_DEFINE4(openat2, int, dfd, uaddr_t, name, uaddr_t, uhow, size_t, size)
 	err = resolve_to_lookup(how.resolve, &lookup);
 	if (err)
 		return err;
-	if ((lookup & LOOKUP_CACHED) && (how.flags & (O_TRUNC | O_CREAT | __O_TMPFILE)))
+	if ((lookup & LOOKUP_CACHED) &&
+	    (how.flags & (O_TRUNC | O_CREAT | (__O_TMPFILE & ~O_DIRECTORY))))
 		return -EAGAIN;
 	return open_fd(dfd, name, how.flags, how.mode, lookup);
 }

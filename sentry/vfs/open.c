@@ -8,6 +8,9 @@
 #include "sentry/vfs/vfs_internal.h"
 #include "sentry/vfs/walk.h"
 
+/* The C library's __O_TMPFILE has O_DIRECTORY in it. */
+#define TMPFILE_BIT ((uint32_t)(__O_TMPFILE & ~O_DIRECTORY))
+
 static int access_mask(uint32_t flags)
 {
 	static const int by_mode[] = {MAY_READ, MAY_WRITE, MAY_READ | MAY_WRITE,
@@ -235,7 +238,7 @@ static int open_existing(struct walk *w, const char *name, uint32_t flags, struc
 int vfs_open(int dfd, const char *name, uint32_t flags, uint32_t mode, unsigned lookup,
 	     struct file **out)
 {
-	bool tmpfile = (flags & __O_TMPFILE) && !(flags & O_PATH);
+	bool tmpfile = (flags & TMPFILE_BIT) && !(flags & O_PATH);
 	struct walk w;
 	int err;
 
@@ -252,7 +255,7 @@ int vfs_open(int dfd, const char *name, uint32_t flags, uint32_t mode, unsigned 
 	if (!*name && !(lookup & LOOKUP_EMPTY))
 		return -ENOENT;
 	mode &= 07777;
-	if ((flags & (O_CREAT | __O_TMPFILE)) && current && current->fs)
+	if ((flags & (O_CREAT | TMPFILE_BIT)) && current && current->fs)
 		mode &= ~(uint32_t)current->fs->umask;
 	err = walk_begin(&w, dfd, name, lookup);
 	if (err)
