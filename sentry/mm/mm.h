@@ -83,6 +83,8 @@ struct shared_memory {
 	uint64_t size;
 	unsigned long ino;
 	void *private; /* SysV segment */
+	/* Called at the last put, before it is freed; may be NULL. */
+	void (*release)(struct shared_memory *s);
 };
 int shared_memory_create(uint64_t size, struct shared_memory **out);
 void shared_memory_get(struct shared_memory *s);

@@ -24,6 +24,10 @@ void mm_munlockall(struct mm *mm);
 int64_t mm_map_shared(struct mm *mm, struct platform_ctx *ctx, struct shared_memory *shared,
 		      uint64_t addr, int prot, bool remap);
 
+/* Detaches the segment attached at addr (man 2 shmdt): the segment, referenced, or -EINVAL. */
+int mm_unmap_shared(struct mm *mm, struct platform_ctx *ctx, uint64_t addr,
+		    struct shared_memory **shared);
+
 /* --- inside sentry/mm; mm->lock held ---------------------------------------------------------- */
 
 /* A mapping to make. `addr` with MAP_FIXED or MAP_FIXED_NOREPLACE in `flags` is where it goes,

@@ -318,3 +318,33 @@ int mm_munmap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t l
 	MUTEX_GUARD(&mm->lock);
 	return mm_unmap(mm, ctx, addr, addr + ROUND_UP(len, PAGE_SIZE));
 }
+
+/* --- shmdt ------------------------------------------------------------------------------------ */
+
+int mm_unmap_shared(struct mm *mm, struct platform_ctx *ctx, uint64_t addr,
+		    struct shared_memory **shared)
+{
+	struct vm_area *vma;
+	struct shared_memory *s;
+	uint64_t end, next;
+	int ret = 0;
+
+	MUTEX_GUARD(&mm->lock);
+	vma = vma_find(mm, addr);
+	if (!vma || vma->start != addr || !vma->shared || !vma->shared->private || vma->host_offset)
+		return -EINVAL;
+	s = vma->shared;
+	shared_memory_get(s);
+	end = addr + ROUND_UP(s->size, PAGE_SIZE);
+	/* What is left of the attachment, whatever was done to its parts. */
+	for (; vma && vma->start < end && !ret; vma = vma_find(mm, next)) {
+		next = vma->end;
+		if (vma->shared == s && vma->host_offset == vma->start - addr)
+			ret = mm_unmap(mm, ctx, vma->start, vma->end);
+	}
+	if (ret)
+		shared_memory_put(s);
+	else
+		*shared = s;
+	return ret;
+}

@@ -51,6 +51,8 @@ void shared_memory_put(struct shared_memory *s)
 {
 	if (!refcount_dec(&s->refs))
 		return;
+	if (s->release)
+		s->release(s);
 	close(s->fd);
 	atomic_fetch_sub(&objects, 1);
 	free(s);
