@@ -113,7 +113,8 @@ static bool guest_range(uint64_t addr, uint64_t len)
 	uint64_t end;
 
 	return !(addr & ~PAGE_MASK) && !__builtin_add_overflow(addr, len, &end) &&
-	       end <= GUEST_TASK_SIZE;
+	       end <= GUEST_TASK_SIZE &&
+	       (addr >= PLATFORM_RESERVED_END || end <= PLATFORM_RESERVED_START);
 }
 
 int platform_mmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int prot, int flags,
@@ -125,6 +126,13 @@ int platform_mmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int pro
 		 MAP_GROWSDOWN;
 	return stub_call(ctx, SYS_mmap, addr, len, (uint64_t)prot, (uint64_t)flags | MAP_FIXED,
 			 fd < 0 ? ~0ULL : (uint64_t)fd, offset);
+}
+
+int platform_map_reserved(struct platform_ctx *ctx)
+{
+	return stub_call(ctx, SYS_mmap, PLATFORM_RESERVED_START,
+			 PLATFORM_RESERVED_END - PLATFORM_RESERVED_START, PROT_READ | PROT_EXEC,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, ~0ULL, 0);
 }
 
 int platform_munmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len)
@@ -258,6 +266,7 @@ int platform_fork(struct platform_ctx *parent, void *owner, struct platform_as *
 		return -EAGAIN;
 	as->listener = parent->listener;
 	listener_get(as->listener);
+	as->patches = patches_get(parent->as->patches);
 	child = ctx_alloc(as, (int)parent->index, owner);
 	if (!child) {
 		platform_as_put(as);
@@ -336,6 +345,7 @@ void platform_ctx_exit(struct platform_ctx *ctx)
 	mutex_lock(&as->lock);
 	last = as->nctx == 1;
 	mutex_unlock(&as->lock);
+	ctx_claim(ctx); /* a dying one may be in the guest */
 	if (last || as->dead) {
 		platform_as_kill(as);
 		ctx_free(ctx);

@@ -161,10 +161,13 @@ static void exit_let_through(struct listener *l, struct platform_ctx *ctx, uint6
 static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ctx, uint64_t id,
 				     struct platform_ctx *mine)
 {
-	int guest = CTX_GUEST;
-
-	if (atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED)) {
-		atomic_fetch_sub(&l->in_guest, 1);
+	/* A worker that polls may have taken the event already and given the turn back: then this ring
+	 * is late and means nothing. */
+	if (__atomic_load_n(&ctx->slot->turn, __ATOMIC_SEQ_CST) != TURN_SENTRY) {
+		respond(l, id, false);
+		return NULL;
+	}
+	if (ctx_claim(ctx)) {
 		ctx->notif_id = id;
 		ctx_load_event(ctx, &ctx->event);
 		return ctx;

@@ -54,9 +54,7 @@ static void report_deaths(struct platform_as *as)
 
 		mutex_lock(&as->lock);
 		TAILQ_FOREACH (ctx, &as->ctxs, as_link) {
-			int guest = CTX_GUEST;
-
-			if (atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED)) {
+			if (ctx_claim(ctx)) {
 				found = ctx;
 				break;
 			}
@@ -64,7 +62,6 @@ static void report_deaths(struct platform_as *as)
 		mutex_unlock(&as->lock);
 		if (!found)
 			return;
-		atomic_fetch_sub(&found->listener->in_guest, 1);
 		found->event = (struct platform_event){.kind = EVENT_DEAD};
 		worker_dispatch(found);
 	}

@@ -76,6 +76,7 @@ void as_free(struct platform_as *as)
 	mutex_unlock(&as_table.lock);
 	if (as->listener)
 		listener_put(as->listener);
+	patches_put(as->patches);
 	mutex_destroy(&as->lock);
 	free(as);
 }

@@ -75,10 +75,6 @@ int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns)
 	return 0;
 }
 
-void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len)
-{
-}
-
 void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id)
 {
 }

@@ -64,8 +64,13 @@ struct platform_ctx {
 	bool fpu_live;	      /* the guest's FPU state is in the CPU of the stub */
 	bool fpu_pending;     /* fpu_addr is to be loaded */
 	uint64_t fpu_addr;    /* stub address of the FPU image, checked */
-	uint32_t spin_misses; /* how often in a row spinning was in vain */
+	/* Spinning: see worker.c */
+	uint32_t heat;	      /* events in a row that came soon after the resume */
+	uint32_t spin_misses; /* spins in vain since the last good run */
 	uint32_t spin_skip;   /* events for which not to try */
+	uint32_t spin_hits;
+	int64_t resumed_at; /* monotonic ns */
+	bool spinning;	    /* stub and worker stand on different CPUs, polling */
 	/* The command under way: what the notification must equal. */
 	_Atomic int cmd_armed; /* 1: expected, 0: seen or none */
 	uint64_t cmd_nr, cmd_args[6];
@@ -86,6 +91,7 @@ struct platform_as {
 	int nctx;
 	uint64_t used[SLOTS_PER_AS / 64]; /* slots in use */
 	_Atomic bool dead;		  /* the stub is gone or being killed */
+	struct patches *patches; /* patched sites, or NULL; owned by whoever owns a context */
 	_Atomic unsigned end; /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */
 };
 
@@ -160,11 +166,26 @@ void worker_drop_lead(struct worker *w);		     /* hands on if needed */
 void worker_ensure_leader(struct listener *l);
 void worker_dispatch(struct platform_ctx *ready); /* queue an owned context with its event */
 void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event);
+/* From the guest to owned, for the one who succeeds: the caller then owns ctx. */
+bool ctx_claim(struct platform_ctx *ctx);
 void ctx_wake_stub(struct platform_ctx *ctx, uint32_t turn);
 
 /* command.c */
 int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint64_t args[6],
 		int64_t *result);
+
+/* patch.c: lock: as->lock guards as->patches. */
+/* After a trapped syscall: counts the site, patches it when it is hot. */
+void patch_consider(struct platform_ctx *ctx);
+/* Before a full resume: where to go instead of regs.rip, if a patch stands there. */
+void patch_fix_resume(struct platform_ctx *ctx);
+/* A SIGILL: true if it is a jump to the syscall of a patched site; the event becomes that syscall. */
+bool patch_is_syscall(struct platform_ctx *ctx);
+struct patches *patches_get(struct patches *p);
+void patches_put(struct patches *p);
+
+/* command.c: for ranges that the kernel may not touch. */
+int platform_map_reserved(struct platform_ctx *ctx);
 
 /* reaper.c */
 int reaper_start(void);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,10 +20,9 @@
 #include "sentry/platform/systrap.h"
 
 #define WORKER_STACK (256 * 1024)
-/* How long a worker polls a slot, and how many vain attempts make it give up for some events. */
-#define SPIN_NS 20000
-#define SPIN_MISSES 4
-#define SPIN_SKIP 64
+#define SPIN_NS	     20000 /* how long a worker polls a slot */
+#define HOT_NS	     50000
+#define HOT_EVENTS   8
 
 static struct {
 	struct mutex lock;
@@ -245,23 +245,33 @@ static void store_registers(struct platform_ctx *ctx)
 	slot->fpstate = ctx->fpu_live ? 0 : ctx->fpu_addr;
 }
 
+bool ctx_claim(struct platform_ctx *ctx)
+{
+	int guest = CTX_GUEST;
+
+	if (!atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED))
+		return false;
+	atomic_fetch_sub(&ctx->listener->in_guest, 1);
+	atomic_fetch_sub(&running, 1);
+	return true;
+}
+
 /* Gives ctx to the guest. False: it was kicked meanwhile, or its stub is dead; still owned. */
 static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 {
-	struct listener *l = ctx->listener;
-	int guest = CTX_GUEST;
-
-	if (turn == TURN_RESUME)
+	if (turn == TURN_RESUME) {
+		if (ctx->as->patches)
+			patch_fix_resume(ctx);
 		store_registers(ctx);
-	else
+	} else {
 		ctx->slot->regs.rax = ctx->regs.rax;
-	__atomic_store_n(&ctx->slot->wake, spin ? WAKE_NONE : WAKE_DOORBELL, __ATOMIC_SEQ_CST);
+	}
+	__atomic_store_n(&ctx->slot->wake, spin ? WAKE_NONE : WAKE_DOORBELL, __ATOMIC_RELAXED);
 	ctx->slot->spin = spin ? 2000 : 0;
-	atomic_fetch_add(&l->in_guest, 1);
+	atomic_fetch_add(&ctx->listener->in_guest, 1);
+	atomic_fetch_add(&running, 1);
 	atomic_store(&ctx->state, CTX_GUEST);
-	if ((atomic_load(&ctx->kicked) || ctx->as->dead) &&
-	    atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED)) {
-		atomic_fetch_sub(&l->in_guest, 1);
+	if ((atomic_load(&ctx->kicked) || ctx->as->dead) && ctx_claim(ctx)) {
 		ctx->kicked = 0;
 		return false;
 	}
@@ -272,33 +282,55 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 /* True if the context gave back the turn, and we own it now. */
 static bool try_claim(struct platform_ctx *ctx)
 {
-	int guest = CTX_GUEST;
+	return __atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) == TURN_SENTRY &&
+	       ctx_claim(ctx);
+}
 
-	if (__atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) != TURN_SENTRY)
-		return false;
-	if (!atomic_compare_exchange_strong(&ctx->state, &guest, CTX_OWNED))
-		return false;
-	atomic_fetch_sub(&ctx->listener->in_guest, 1);
-	return true;
+/*
+ * Spinning. A context is hot when its events come within HOT_NS of the resume, several in a row. The
+ * notification wakes its peer on the same CPU, so before a worker polls it moves to another one: polling
+ * where the stub waits to run would keep it from running. A context whose polls are in vain is left
+ * alone for a while that doubles each time: no CPU is idle, then.
+ */
+static void move_to_other_cpu(void)
+{
+	int cpu = sched_getcpu();
+	cpu_set_t all, others;
+
+	if (cpu < 0 || sched_getaffinity(0, sizeof(all), &all))
+		return;
+	others = all;
+	CPU_CLR(cpu, &others);
+	if (CPU_COUNT(&others) == 0)
+		return;
+	sched_setaffinity(0, sizeof(others), &others);
+	sched_setaffinity(0, sizeof(all), &all);
 }
 
 static bool spin_for_event(struct platform_ctx *ctx)
 {
-	int64_t end = monotonic_ns() + SPIN_NS;
+	int64_t end;
 
+	if (!ctx->spinning) {
+		move_to_other_cpu();
+		ctx->spinning = true;
+	}
+	end = monotonic_ns() + SPIN_NS;
 	do {
-		for (int i = 0; i < 200; i++) {
+		for (int i = 0; i < 100; i++) {
 			if (try_claim(ctx)) {
-				ctx->spin_misses = 0;
+				if (++ctx->spin_hits > 64)
+					ctx->spin_misses = 0;
 				return true;
 			}
 			__builtin_ia32_pause();
 		}
 	} while (monotonic_ns() < end);
-	if (++ctx->spin_misses >= SPIN_MISSES) {
-		ctx->spin_misses = 0;
-		ctx->spin_skip = SPIN_SKIP;
-	}
+	ctx->spin_hits = 0;
+	ctx->spinning = false;
+	ctx->heat = 0;
+	ctx->spin_skip = 1u << MIN(ctx->spin_misses, 12u);
+	ctx->spin_misses++;
 	/* From now on the stub rings; look once more for what came before it saw that. */
 	__atomic_store_n(&ctx->slot->wake, WAKE_DOORBELL, __ATOMIC_SEQ_CST);
 	return try_claim(ctx);
@@ -306,8 +338,8 @@ static bool spin_for_event(struct platform_ctx *ctx)
 
 static bool may_spin(struct platform_ctx *ctx)
 {
-	if (ctx->listener->in_guest > 0)
-		return false; /* other contexts of this listener would wait */
+	if (ctx->heat < HOT_EVENTS || ctx->listener->in_guest > 0)
+		return false; /* or other contexts of this listener would wait */
 	if (ctx->spin_skip) {
 		ctx->spin_skip--;
 		return false;
@@ -316,16 +348,33 @@ static bool may_spin(struct platform_ctx *ctx)
 	return running + 2 <= systrap.config.num_cpus;
 }
 
+/* An event came by the doorbell. */
+static void note_heat(struct platform_ctx *ctx)
+{
+	if (monotonic_ns() - ctx->resumed_at < HOT_NS)
+		ctx->heat++;
+	else
+		ctx->heat = 0;
+	ctx->spinning = false;
+}
+
 static struct platform_ctx *return_event(struct worker *w, struct platform_ctx *ctx,
 					 struct platform_event *event, bool loaded)
 {
-	atomic_fetch_sub(&running, 1);
-	if (!loaded)
+	if (loaded)
+		note_heat(ctx);
+	else
 		ctx_load_event(ctx, &ctx->event);
 	*event = ctx->event;
-	if (ctx->as->dead)
-		event->kind = EVENT_DEAD;
 	w->cur = ctx;
+	if (ctx->as->dead) {
+		event->kind = EVENT_DEAD;
+	} else if (event->kind == EVENT_SYSCALL && !ctx->fast) {
+		patch_consider(ctx);
+	} else if (event->kind == EVENT_FAULT && event->signo == SIGILL && ctx->as->patches &&
+		   patch_is_syscall(ctx)) {
+		event->kind = EVENT_SYSCALL;
+	}
 	return ctx;
 }
 
@@ -401,7 +450,8 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 		uint32_t turn = full || !ctx->fast || !ctx->fpu_live ? TURN_RESUME : TURN_FAST;
 		bool spin = may_spin(ctx);
 
-		atomic_fetch_add(&running, 1);
+		if (!spin)
+			ctx->resumed_at = monotonic_ns();
 		if (!give_to_guest(ctx, turn, spin)) {
 			ctx->regs.orig_rax = ~0ULL;
 			ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
@@ -420,7 +470,6 @@ int platform_resume(struct platform_ctx *ctx)
 
 	if (w->cur == ctx)
 		w->cur = NULL;
-	atomic_fetch_add(&running, 1);
 	if (!give_to_guest(ctx, TURN_RESUME, false)) {
 		ctx->regs.orig_rax = ~0ULL;
 		ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
