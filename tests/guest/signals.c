@@ -118,7 +118,7 @@ static void resethand_and_nodefer(void)
 	CHECK(sa.sa_handler == SIG_DFL);
 }
 
-static int depth, max_depth, runs;
+static volatile int depth, max_depth, runs;
 
 static void nested(int sig, siginfo_t *info, void *uc)
 {
@@ -203,7 +203,7 @@ static void faults_are_signals(void)
 		*(volatile int *)(uintptr_t)faults_are_signals = 1;
 	CHECK_EQ(last_info.si_code, SEGV_ACCERR);
 	if (!sigsetjmp(env, 1))
-		zero = 1 / zero;
+		zero = 1000 / zero;
 	CHECK_EQ(last, SIGFPE);
 	CHECK_EQ(last_info.si_code, FPE_INTDIV);
 	if (!sigsetjmp(env, 1))
