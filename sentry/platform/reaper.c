@@ -73,8 +73,9 @@ static void stub_exited(pid_t pid)
 	struct platform_as *as;
 
 	if (pid == systrap.zygote_pid) {
-		if (!systrap.down)
-			log_error("the zygote died");
+		if (systrap.down)
+			return;
+		log_error("the zygote died");
 		_exit(1);
 	}
 	as = as_by_pid(pid);
