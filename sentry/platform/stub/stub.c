@@ -51,7 +51,10 @@ static uint32_t hand_over(struct slot *slot)
 		stub_syscall(SYS_futex, (long)&slot->turn, FUTEX_WAKE, 1, 0, 0, 0);
 		break;
 	case WAKE_DOORBELL:
-		stub_syscall(DOORBELL_NR, 0, 0, 0, 0, 0, 0);
+		/* A kick that comes before the sentry has received the ring takes it back. */
+		while (stub_syscall(DOORBELL_NR, 0, 0, 0, 0, 0, 0) == -4 /* EINTR */ &&
+		       __atomic_load_n(&slot->turn, __ATOMIC_SEQ_CST) == TURN_SENTRY)
+			;
 		break;
 	}
 	wait_turn(slot);
@@ -63,16 +66,25 @@ static void run_command(struct slot *slot)
 	const uint64_t *a = slot->cmd_args;
 	uint32_t eax = ~0u, edx = ~0u;
 
+	/* A kick takes back a notification that the sentry has not received yet: ask again. */
 	switch (slot->cmd) {
 	case CMD_SYSCALL:
-		slot->cmd_result = stub_syscall(slot->cmd_nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		do
+			slot->cmd_result =
+				stub_syscall(slot->cmd_nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		while (slot->cmd_result == -4 /* EINTR */);
 		break;
 	case CMD_FORK:
 	case CMD_FRESH:
-		slot->cmd_result = stub_clone(a[0], a[5], a[4], slot, slot->cmd == CMD_FRESH);
+		do
+			slot->cmd_result =
+				stub_clone(a[0], a[5], a[4], slot, slot->cmd == CMD_FRESH);
+		while (slot->cmd_result == -4);
 		break;
 	case CMD_THREAD:
-		slot->cmd_result = stub_clone(a[0], a[5], -1, slot, 0);
+		do
+			slot->cmd_result = stub_clone(a[0], a[5], -1, slot, 0);
+		while (slot->cmd_result == -4);
 		break;
 	case CMD_XSAVE:
 		__asm__ volatile("xsave64 (%0)"
