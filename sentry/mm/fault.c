@@ -42,7 +42,7 @@ static int grow_down(struct mm *mm, struct platform_ctx *ctx, struct vm_area *vm
 
 	if (prev && prev->prot != PROT_NONE && !(prev->flags & VM_GROWSDOWN))
 		floor += STACK_GUARD_GAP;
-	if (start < floor || vma->end - start > limit)
+	if (range_reserved(start, vma->start) || start < floor || vma->end - start > limit)
 		return -ENOMEM;
 	if (!mm_may_expand(mm, vma->start - start, false))
 		return -ENOMEM;
@@ -50,7 +50,8 @@ static int grow_down(struct mm *mm, struct platform_ctx *ctx, struct vm_area *vm
 		return -ENOMEM;
 	/* A little more than asked, if that is allowed, too. */
 	step = vma->start - STACK_STEP;
-	if (vma->start > STACK_STEP && step < start && step >= floor && vma->end - step <= limit &&
+	if (vma->start > STACK_STEP && step < start && step >= floor &&
+	    !range_reserved(step, vma->start) && vma->end - step <= limit &&
 	    mm_may_expand(mm, vma->start - step, false))
 		start = step;
 	ret = platform_mmap(ctx, start, vma->start - start, vma->prot,

@@ -19,6 +19,25 @@
 	 MAP_EXECUTABLE | MAP_LOCKED | MAP_NORESERVE | MAP_POPULATE | MAP_NONBLOCK | MAP_STACK |   \
 	 MAP_HUGETLB | MAP_32BIT | MAP_FIXED_NOREPLACE | (int)(63U << MAP_HUGE_SHIFT))
 
+/* The gap searches, around what the platform keeps. */
+static uint64_t gap_below(struct mm *mm, uint64_t high, uint64_t len)
+{
+	uint64_t place = vma_gap_topdown(mm, PLATFORM_RESERVED_END, high, len);
+
+	return place ? place : vma_gap_topdown(mm, GUEST_MMAP_MIN, PLATFORM_RESERVED_START, len);
+}
+
+static uint64_t gap_above(struct mm *mm, uint64_t low, uint64_t high, uint64_t len)
+{
+	uint64_t place = 0;
+
+	if (low < PLATFORM_RESERVED_START)
+		place = vma_gap_bottomup(mm, low, MIN(high, PLATFORM_RESERVED_START), len);
+	if (!place && high > PLATFORM_RESERVED_END)
+		place = vma_gap_bottomup(mm, MAX(low, PLATFORM_RESERVED_END), high, len);
+	return place;
+}
+
 /* Where memory that may be huge pages goes: at a multiple of their size, as in Linux. */
 static uint64_t find_huge_place(struct mm *mm, uint64_t len)
 {
@@ -26,7 +45,7 @@ static uint64_t find_huge_place(struct mm *mm, uint64_t len)
 
 	if (len < HUGE_PAGE || len % HUGE_PAGE || len > GUEST_TASK_SIZE)
 		return 0;
-	place = vma_gap_topdown(mm, GUEST_MMAP_MIN, mm->mmap_base, len + HUGE_PAGE - PAGE_SIZE);
+	place = gap_below(mm, mm->mmap_base, len + HUGE_PAGE - PAGE_SIZE);
 	return place ? ROUND_UP(place, HUGE_PAGE) : 0;
 }
 
@@ -41,13 +60,13 @@ uint64_t mm_find_place(struct mm *mm, uint64_t hint, uint64_t len, int flags)
 	    vma_range_free(mm, hint, hint + len))
 		return hint;
 	if (flags & MAP_32BIT)
-		return vma_gap_bottomup(mm, MAP_32BIT_LOW, MAP_32BIT_HIGH, len);
+		return gap_above(mm, MAP_32BIT_LOW, MAP_32BIT_HIGH, len);
 	if (flags & MAP_ANONYMOUS)
 		place = find_huge_place(mm, len);
 	if (!place)
-		place = vma_gap_topdown(mm, GUEST_MMAP_MIN, mm->mmap_base, len);
+		place = gap_below(mm, mm->mmap_base, len);
 	if (!place)
-		place = vma_gap_bottomup(mm, mm->mmap_base, GUEST_TASK_SIZE, len);
+		place = gap_above(mm, mm->mmap_base, GUEST_TASK_SIZE, len);
 	return place;
 }
 
@@ -65,6 +84,8 @@ static int64_t place_of(struct mm *mm, const struct map_request *req)
 		return -EINVAL;
 	if (req->addr < GUEST_MMAP_MIN)
 		return -EPERM;
+	if (range_reserved(req->addr, req->addr + req->len))
+		return -ENOMEM;
 	if ((req->flags & MAP_FIXED_NOREPLACE) &&
 	    !vma_range_free(mm, req->addr, req->addr + req->len))
 		return -EEXIST;
@@ -285,6 +306,19 @@ int64_t mm_map_shared(struct mm *mm, struct platform_ctx *ctx, struct shared_mem
 
 /* --- munmap ----------------------------------------------------------------------------------- */
 
+static int host_unmap(struct platform_ctx *ctx, uint64_t start, uint64_t end)
+{
+	int ret = 0;
+
+	if (!range_reserved(start, end))
+		return platform_munmap(ctx, start, end - start);
+	if (start < PLATFORM_RESERVED_START)
+		ret = platform_munmap(ctx, start, PLATFORM_RESERVED_START - start);
+	if (!ret && end > PLATFORM_RESERVED_END)
+		ret = platform_munmap(ctx, PLATFORM_RESERVED_END, end - PLATFORM_RESERVED_END);
+	return ret;
+}
+
 int mm_unmap(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end)
 {
 	struct vm_area *vma = vma_find(mm, start);
@@ -300,7 +334,7 @@ int mm_unmap(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t e
 	if (ret)
 		return ret;
 	text = mm_range_has_text(mm, start, end);
-	ret = platform_munmap(ctx, start, end - start);
+	ret = host_unmap(ctx, start, end);
 	if (ret) {
 		vma_merge_range(mm, start, end);
 		return ret;

@@ -169,6 +169,8 @@ static int64_t remap_fixed(struct mm *mm, struct platform_ctx *ctx, const struct
 			return -EINVAL;
 		if (to < GUEST_MMAP_MIN)
 			return -EPERM;
+		if (range_reserved(to, to + m->new_len))
+			return -ENOMEM;
 	}
 	ret = source(mm, m, &vma);
 	if (ret)

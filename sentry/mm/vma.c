@@ -245,7 +245,7 @@ bool vma_range_free(struct mm *mm, uint64_t start, uint64_t end)
 {
 	struct vm_area *vma = vma_find(mm, start);
 
-	return !vma || vma->start >= end;
+	return (!vma || vma->start >= end) && !range_reserved(start, end);
 }
 
 bool vma_range_mapped(struct mm *mm, uint64_t start, uint64_t end)

@@ -12,6 +12,16 @@
 
 #define MAX_MAP_COUNT 65530
 
+/* What the platform keeps for itself: as if something were mapped there that nobody can touch. */
+#ifndef PLATFORM_RESERVED_START
+#define PLATFORM_RESERVED_START 0x7e060000ULL
+#define PLATFORM_RESERVED_END 0x7e080000ULL
+#endif
+static inline bool range_reserved(uint64_t start, uint64_t end)
+{
+	return start < PLATFORM_RESERVED_END && end > PLATFORM_RESERVED_START;
+}
+
 RB_PROTOTYPE(vma_tree, vm_area, node, vma_compare)
 
 /* A copy of *model (references to file and shared taken) for [start, end), its host_offset and
@@ -35,11 +45,12 @@ void vma_merge_range(struct mm *mm, uint64_t start, uint64_t end);
 /* Removes and frees the VMAs in a range at whose ends vma_split_around() has cut. */
 void vma_drop_range(struct mm *mm, uint64_t start, uint64_t end);
 
-/* True if nothing is mapped in the range. */
+/* True if nothing is mapped in the range, and none of it is the platform's. */
 bool vma_range_free(struct mm *mm, uint64_t start, uint64_t end);
 /* True if all of the range is mapped. */
 bool vma_range_mapped(struct mm *mm, uint64_t start, uint64_t end);
-/* The highest (lowest) free range of len bytes in [low, high): its start, or 0. */
+/* The highest (lowest) range of len bytes in [low, high) without VMAs: its start, or 0. What the
+ * platform keeps for itself is the caller's to avoid. */
 uint64_t vma_gap_topdown(struct mm *mm, uint64_t low, uint64_t high, uint64_t len);
 uint64_t vma_gap_bottomup(struct mm *mm, uint64_t low, uint64_t high, uint64_t len);
 

@@ -63,18 +63,6 @@ struct guest_regs *platform_regs(struct platform_ctx *ctx)
 	return &ctx->regs;
 }
 
-int platform_as_usage(struct platform_as *as, struct platform_usage *usage)
-{
-	*usage = (struct platform_usage){0};
-	return 0;
-}
-
-int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns)
-{
-	*ns = 0;
-	return 0;
-}
-
 void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id)
 {
 }
