@@ -6,6 +6,17 @@
 
 #define COPY_CHUNK 65536UL
 
+/* What was read but not written is to be read again. */
+static void unread(struct file *f, int64_t *pos, ssize_t n)
+{
+	if (!f->has_pos)
+		return;
+	if (*pos >= 0)
+		*pos -= n;
+	else if (f->ops->llseek) /* the host keeps the position */
+		f->ops->llseek(f, -n, SEEK_CUR);
+}
+
 /* Moves up to n bytes. The positions are the callers' copies; a pipe or socket ignores its own.
  * A short write leaves *in_pos behind what was written. */
 static ssize_t copy_loop(struct file *in, int64_t *in_pos, struct file *out, int64_t *out_pos,
@@ -26,8 +37,8 @@ static ssize_t copy_loop(struct file *in, int64_t *in_pos, struct file *out, int
 			return done ? done : got;
 		iov_iter_kernel(&it, buf, got);
 		put = vfs_write(out, &it, out_pos, 0);
-		if (put < got && in->has_pos)
-			*in_pos -= got - MAX(put, (ssize_t)0);
+		if (put < got)
+			unread(in, in_pos, got - MAX(put, (ssize_t)0));
 		if (put <= 0)
 			return done ? done : put;
 		done += put;
@@ -125,6 +136,9 @@ SYSCALL_DEFINE6(copy_file_range, int, in_fd, uaddr_t, in_off, int, out_fd, uaddr
 		return -EINVAL;
 	if (!in->can_read || !out->can_write || (atomic_load(&out->flags) & O_APPEND))
 		return -EBADF;
+	if (in_pos < 0 || out_pos < 0)
+		return -EXDEV; /* the host keeps the position: callers fall back to read and write
+				*/
 	size = atomic_load(&in->inode->size);
 	len = MIN(len, MAX_RW_COUNT);
 	if (in_pos >= size)

@@ -40,10 +40,16 @@ void mnt_ns_put(struct mnt_ns *ns)
 	free(ns);
 }
 
+/* The atime rule that mount(2) gives when none is asked for. */
+static unsigned long with_relatime(unsigned long flags)
+{
+	return flags & (MS_NOATIME | MS_STRICTATIME) ? flags : flags | MS_RELATIME;
+}
+
 int mnt_ns_create(struct super_block *sb, unsigned long flags, struct mnt_ns **out)
 {
 	struct mnt_ns *ns = mnt_ns_alloc();
-	struct mount *m = ns ? mount_alloc(sb, sb->root, flags) : NULL;
+	struct mount *m = ns ? mount_alloc(sb, sb->root, with_relatime(flags)) : NULL;
 
 	sb_put(sb);
 	if (!m) {
@@ -115,7 +121,7 @@ int mnt_ns_mount_super(struct mnt_ns *ns, const char *target, struct super_block
 	int err = find_target(ns, target, create, S_ISDIR(sb->root->inode->mode), &path);
 
 	if (!err)
-		err = mount_new(&path, sb, flags);
+		err = mount_new(&path, sb, with_relatime(flags));
 	if (!err)
 		sb_put(sb);
 	return err;
@@ -193,7 +199,7 @@ int mnt_ns_remount_root(struct mnt_ns *ns, unsigned long flags)
 	struct path root __put_path = {0};
 
 	mnt_ns_root(ns, &root);
-	return mount_set_flags(&root, flags);
+	return mount_set_flags(&root, with_relatime(flags));
 }
 
 int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsigned long flags,
@@ -212,5 +218,5 @@ int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsig
 		return err;
 	/* The bind is now on top of `to`. */
 	follow_mount(&to);
-	return mount_set_flags(&to, flags);
+	return mount_set_flags(&to, with_relatime(flags | atomic_load(&to.mnt->flags)));
 }
