@@ -306,7 +306,7 @@ static bool release_one(struct file *file)
 	return true;
 }
 
-void epoll_file_release(struct file *file)
+void eventpoll_release(struct file *file)
 {
 	if (!file->epoll_items)
 		return;

@@ -15,7 +15,7 @@
  *   ep->wait.lock, ep->poll_wait.lock (then an outer ep->lock: see nested wake-ups)
  *
  * Life: an item holds no reference to its file. The file's last file_put() calls
- * epoll_file_release(), which takes ep->mtx of every watcher; so under ep->mtx an item's file is
+ * eventpoll_release(), which takes ep->mtx of every watcher; so under ep->mtx an item's file is
  * whole. An item holds no reference to its eventpoll either, which dies only with all its items.
  */
 #ifndef MOAT_SENTRY_FS_EPOLL_EPOLL_H
@@ -42,6 +42,6 @@ int epoll_wait_events(struct file *epfile, uaddr_t events, int maxevents, int64_
 
 /* For file_put(), when the last reference is gone and before ops->release: takes the file out of
  * every epoll. Needed only if file->epoll_items is not NULL. No locks held. */
-void epoll_file_release(struct file *file);
+void eventpoll_release(struct file *file);
 
 #endif

@@ -38,7 +38,7 @@ TAILQ_HEAD(epitem_list, epitem);
 RB_HEAD(epitem_tree, epitem);
 
 struct eventpoll {
-	struct refcount refs; /* the file; epoll_file_release() while it works */
+	struct refcount refs; /* the file; eventpoll_release() while it works */
 	struct mutex mtx;
 	struct mutex lock;
 	struct epitem_list ready;
@@ -53,7 +53,7 @@ struct eventpoll {
 };
 
 /* The items that watch one file: file->epoll_items, made at the first EPOLL_CTL_ADD, freed by
- * epoll_file_release(). Guarded by file->epoll_lock. */
+ * eventpoll_release(). Guarded by file->epoll_lock. */
 struct epoll_watch_list {
 	struct epitem_list items;
 };

@@ -158,3 +158,8 @@ void fsnotify(uint32_t mask, struct inode *dir, const char *name, struct inode *
 		inotify_free_watch(w);
 	}
 }
+
+void fsnotify_inode_delete(struct inode *inode)
+{
+	fsnotify(IN_DELETE_SELF, NULL, NULL, inode, 0);
+}
