@@ -239,6 +239,16 @@ static int status_from_wait(int status)
 	return WEXITSTATUS(status);
 }
 
+/* True if the gofer has ended as it should: the sandbox has closed its mounts and is about to say
+ * why. */
+static bool gofer_has_finished(const struct sandbox *sb)
+{
+	siginfo_t si = {0};
+
+	return !waitid(P_PID, sb->gofer_pid, &si, WEXITED | WNOHANG | WNOWAIT) && si.si_pid &&
+	       si.si_code == CLD_EXITED && si.si_status == 0;
+}
+
 /* Says on stderr how gofer or sandbox ended: it is gone without a word. */
 static void report_death(const char *who, pid_t pid, int pidfd)
 {
@@ -337,6 +347,10 @@ int sandbox_wait(const struct sandbox_spec *spec, struct sandbox *sb)
 		if (fds[3].revents) {
 			report_death("sandbox", sb->sandbox_pid, sb->sandbox_pidfd);
 			break;
+		}
+		if (fds[2].revents && gofer_has_finished(sb)) {
+			fds[2].fd = -1;
+			continue;
 		}
 		if (fds[2].revents) {
 			report_death("gofer", sb->gofer_pid, sb->gofer_pidfd);
