@@ -231,14 +231,16 @@ void tty_disassociate(struct thread_group *g, bool on_exit)
 	write_unlock(&kernel.tasklist_lock);
 	if (!tty)
 		return;
-	if (leader && on_exit) {
+	if (leader && on_exit && tty->kind == TTY_CONSOLE) {
 		tty_hangup(tty);
 	} else if (leader) {
 		struct pid *pgrp = foreground_get(tty);
 
+		/* A pty goes on: its master decides when the line is dead. */
 		if (pgrp) {
 			signal_pgrp(pgrp, SIGHUP);
-			signal_pgrp(pgrp, SIGCONT);
+			if (!on_exit)
+				signal_pgrp(pgrp, SIGCONT);
 			pid_put(pgrp);
 		}
 		forget_session(tty);
