@@ -1,0 +1,231 @@
+/* mount, umount2, bind, move, propagation, pivot_root in a mount namespace of its own. */
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include "tmpdir.h"
+
+static int in_mountinfo(const char *text)
+{
+	char line[4096];
+	FILE *f = fopen("/proc/self/mountinfo", "r");
+	int found = 0;
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		found |= !!strstr(line, text);
+	fclose(f);
+	return found;
+}
+
+static void tmpfs_options(void)
+{
+	struct statfs fs;
+	struct stat st;
+	char big[65536] = "";
+	ssize_t total = 0, n;
+	int fd;
+
+	mkdir("t", 0755);
+	CHECK_ERRNO(mount("none", "t", "tmpfs", 0, "size=oops"), EINVAL);
+	CHECK_ERRNO(mount("none", "t", "no-such-fs", 0, NULL), ENODEV);
+	CHECK_ERRNO(mount("none", "missing", "tmpfs", 0, NULL), ENOENT);
+	CHECK_EQ(mount("src", "t", "tmpfs", MS_NOSUID, "size=1m,mode=711,uid=5,gid=6,nr_inodes=10"),
+		 0);
+	CHECK_EQ(stat("t", &st), 0);
+	CHECK_EQ(st.st_mode & 07777, 0711);
+	CHECK_EQ(st.st_uid, 5);
+	CHECK_EQ(st.st_gid, 6);
+	CHECK_EQ(statfs("t", &fs), 0);
+	CHECK_EQ(fs.f_type, 0x01021994);
+	CHECK_EQ(fs.f_blocks * fs.f_bsize, 1 << 20);
+	CHECK_EQ(fs.f_files, 10);
+	fd = open("t/big", O_RDWR | O_CREAT, 0644);
+	while ((n = write(fd, big, sizeof(big))) > 0)
+		total += n;
+	CHECK_EQ(n, -1);
+	CHECK_EQ(errno, ENOSPC);
+	CHECK(total > (1 << 20) - 70000 && total <= 1 << 20);
+	CHECK_EQ(ftruncate(fd, 0), 0);
+	CHECK_EQ(write(fd, big, 1000), 1000);
+	CHECK_ERRNO(umount("t"), EBUSY);
+	close(fd);
+	char name[16];
+	int made = 0;
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof(name), "t/i%d", i);
+		made += mkdir(name, 0755) == 0;
+	}
+	CHECK_EQ(made, 8);
+	CHECK_EQ(errno, ENOSPC);
+	CHECK_EQ(mount(NULL, "t", NULL, MS_REMOUNT, "size=2m"), 0);
+	statfs("t", &fs);
+	CHECK_EQ(fs.f_blocks * fs.f_bsize, 2 << 20);
+	CHECK_EQ(mount(NULL, "t", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), 0);
+	CHECK_ERRNO(mkdir("t/x", 0755), EROFS);
+	CHECK_ERRNO(open("t/new", O_CREAT | O_WRONLY, 0644), EROFS);
+	CHECK_ERRNO(open("t/big", O_WRONLY), EROFS);
+	CHECK_ERRNO(access("t/big", W_OK), EROFS);
+	CHECK_ERRNO(unlink("t/big"), EROFS);
+	CHECK_EQ(umount("t"), 0);
+	CHECK_ERRNO(umount("t"), EINVAL);
+	CHECK_ERRNO(umount2("t", 0x1000), EINVAL);
+}
+
+static void binds(void)
+{
+	struct stat a, b;
+
+	mkdir("a", 0755);
+	mkdir("a/sub", 0755);
+	mkdir("b", 0755);
+	make_file("a/f", "bound");
+	make_file("plain", "plain");
+	make_file("cover", "cover");
+	CHECK_EQ(mount("a", "b", NULL, MS_BIND, NULL), 0);
+	stat("a/f", &a);
+	stat("b/f", &b);
+	CHECK_EQ(a.st_ino, b.st_ino);
+	CHECK_ERRNO(rename("a/f", "b/g"), EXDEV);
+	CHECK_ERRNO(link("a/f", "b/g"), EXDEV);
+	CHECK_ERRNO(rmdir("b"), EBUSY);
+	CHECK_EQ(mount("none", "a/sub", "tmpfs", 0, NULL), 0);
+	make_file("a/sub/deep", "");
+	CHECK_ERRNO(access("b/sub/deep", F_OK), ENOENT);
+	CHECK_EQ(umount("b"), 0);
+	CHECK_EQ(mount("a", "b", NULL, MS_BIND | MS_REC, NULL), 0);
+	CHECK_EQ(access("b/sub/deep", F_OK), 0);
+	CHECK_ERRNO(umount("b"), EBUSY);
+	CHECK_EQ(umount2("b", MNT_DETACH), 0);
+	CHECK_EQ(umount("a/sub"), 0);
+	CHECK_EQ(mount("cover", "plain", NULL, MS_BIND, NULL), 0);
+	stat("plain", &a);
+	stat("cover", &b);
+	CHECK_EQ(a.st_ino, b.st_ino);
+	CHECK_ERRNO(mount("a", "plain", NULL, MS_BIND, NULL), ENOTDIR);
+	CHECK_EQ(umount("plain"), 0);
+	CHECK_ERRNO(mount(NULL, "a", NULL, MS_BIND, NULL), EINVAL);
+}
+
+static void moves(void)
+{
+	mkdir("m1", 0755);
+	mkdir("m2", 0755);
+	CHECK_EQ(mount("none", "m1", "tmpfs", 0, NULL), 0);
+	make_file("m1/f", "");
+	mkdir("m1/d", 0755);
+	CHECK_ERRNO(mount("m1", "m1/d", NULL, MS_MOVE, NULL), ELOOP);
+	CHECK_ERRNO(mount("m2", "m1", NULL, MS_MOVE, NULL), EINVAL);
+	CHECK_EQ(mount("m1", "m2", NULL, MS_MOVE, NULL), 0);
+	CHECK_EQ(access("m2/f", F_OK), 0);
+	CHECK_ERRNO(access("m1/f", F_OK), ENOENT);
+	int fd = open("m2/f", O_RDONLY);
+	CHECK_ERRNO(umount2("m2", MNT_EXPIRE), EBUSY);
+	CHECK_EQ(umount2("m2", MNT_DETACH), 0);
+	char c;
+	CHECK_EQ(read(fd, &c, 1), 0); /* the file lives on */
+	close(fd);
+	CHECK_EQ(mount("none", "m1", "tmpfs", 0, NULL), 0);
+	CHECK_ERRNO(umount2("m1", MNT_EXPIRE), EAGAIN);
+	CHECK_EQ(umount2("m1", MNT_EXPIRE), 0);
+}
+
+static void propagation(void)
+{
+	mkdir("s", 0755);
+	mkdir("p", 0755);
+	mkdir("l", 0755);
+	CHECK_EQ(mount("shared-one", "s", "tmpfs", 0, NULL), 0);
+	CHECK_EQ(mount(NULL, "s", NULL, MS_SHARED, NULL), 0);
+	mkdir("s/in", 0755);
+	CHECK_EQ(mount("s", "p", NULL, MS_BIND, NULL), 0);
+	CHECK_EQ(mount("s", "l", NULL, MS_BIND, NULL), 0);
+	CHECK_EQ(mount(NULL, "l", NULL, MS_SLAVE, NULL), 0);
+	CHECK(in_mountinfo(" shared:"));
+	CHECK(in_mountinfo(" master:"));
+	CHECK_EQ(mount("none", "s/in", "tmpfs", 0, NULL), 0);
+	make_file("p/in/f", "");
+	CHECK_EQ(access("s/in/f", F_OK), 0);
+	CHECK_EQ(access("l/in/f", F_OK), 0);
+	CHECK_EQ(umount("p/in"), 0);
+	CHECK_ERRNO(access("s/in/f", F_OK), ENOENT);
+	CHECK_ERRNO(access("l/in/f", F_OK), ENOENT);
+	CHECK_EQ(mount("none", "l/in", "tmpfs", 0, NULL), 0);
+	make_file("l/in/g", "");
+	CHECK_ERRNO(access("s/in/g", F_OK), ENOENT);
+	CHECK_EQ(mount(NULL, "s", NULL, MS_UNBINDABLE, NULL), 0);
+	mkdir("q", 0755);
+	CHECK_ERRNO(mount("s", "q", NULL, MS_BIND, NULL), EINVAL);
+	CHECK_ERRNO(mount(NULL, "s", NULL, MS_SHARED | MS_PRIVATE, NULL), EINVAL);
+	CHECK_EQ(umount("l/in"), 0);
+	CHECK_EQ(umount("l"), 0);
+	CHECK_EQ(umount("p"), 0);
+	CHECK_EQ(umount("s"), 0);
+}
+
+static void namespaces(void)
+{
+	int status;
+	pid_t pid;
+
+	mkdir("n", 0755);
+	pid = fork();
+	if (pid == 0) {
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("none", "n", "tmpfs", 0, NULL) || make_file("n/hidden", "x") ||
+		    access("n/hidden", F_OK))
+			_exit(1);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	CHECK_ERRNO(access("n/hidden", F_OK), ENOENT);
+	pid = fork();
+	if (pid == 0) {
+		char cwd[64];
+
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("none", "n", "tmpfs", 0, NULL) || mkdir("n/old", 0755) ||
+		    make_file("n/here", "x") || chdir("n"))
+			_exit(1);
+		if (syscall(SYS_pivot_root, ".", "old") || chdir("/"))
+			_exit(2);
+		if (access("/here", F_OK) || access("/old/etc", F_OK) || access("/etc", F_OK) == 0)
+			_exit(3);
+		if (umount2("/old", MNT_DETACH) || access("/old/etc", F_OK) == 0)
+			_exit(4);
+		if (!getcwd(cwd, sizeof(cwd)) || strcmp(cwd, "/"))
+			_exit(5);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+}
+
+static void all(void)
+{
+	tmpfs_options();
+	binds();
+	moves();
+	propagation();
+	namespaces();
+}
+
+int main(void)
+{
+	if (unshare(CLONE_NEWNS)) {
+		printf("no permission to make a mount namespace: skipped\n");
+		return 0;
+	}
+	REQUIRE(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+	umask(022);
+	on_each_fs(all);
+	/* Without the capability nothing can be mounted. */
+	REQUIRE(setuid(65534) == 0);
+	CHECK_ERRNO(mount("none", "/tmp", "tmpfs", 0, NULL), EPERM);
+	CHECK_ERRNO(umount("/tmp"), EPERM);
+	CHECK_DONE();
+}
