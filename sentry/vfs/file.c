@@ -36,7 +36,8 @@ struct file *file_alloc(uint32_t flags)
 		return NULL;
 	}
 	refcount_init(&f->refs);
-	atomic_init(&f->flags, (flags & FILE_FLAGS_MASK) | (flags & KERNEL_O_LARGEFILE));
+	/* O_NOCTTY is for ops->open only: file_open drops it. */
+	atomic_init(&f->flags, flags & (FILE_FLAGS_MASK | KERNEL_O_LARGEFILE | O_NOCTTY));
 	mutex_init(&f->pos_lock);
 	mutex_init(&f->owner_lock);
 	mutex_init(&f->epoll_lock);
@@ -165,6 +166,7 @@ int file_open(const struct path *path, uint32_t flags, struct file **out)
 		file_free(f);
 		return err;
 	}
+	atomic_fetch_and(&f->flags, ~(uint32_t)O_NOCTTY);
 	*out = f;
 	return 0;
 }

@@ -40,9 +40,8 @@ static void vma_name(struct text *out, const struct vm_area *vma, size_t line_st
 		name = vma->shared->private ? "/SYSV00000000 (deleted)" : "/dev/zero (deleted)";
 	}
 	if (name) {
-		while (out->len - line_start < MAPS_NAME_COLUMN - 1 && !out->failed)
+		while (out->len - line_start < MAPS_NAME_COLUMN && !out->failed)
 			text_puts(out, " ");
-		text_puts(out, " ");
 		text_escaped(out, name, "\n");
 	}
 	text_puts(out, "\n");
@@ -60,7 +59,7 @@ static void show_vma(struct text *out, const struct vm_area *vma)
 		ino = vma->shared->ino;
 		dev = 1;
 	}
-	text_printf(out, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu", vma->start, vma->end,
+	text_printf(out, "%08lx-%08lx %c%c%c%c %08lx %02x:%02x %lu ", vma->start, vma->end,
 		    vma->prot & 1 ? 'r' : '-', vma->prot & 2 ? 'w' : '-', vma->prot & 4 ? 'x' : '-',
 		    vma->flags & VM_SHARED ? 's' : 'p', vma->file || vma->shared ? vma->offset : 0,
 		    major(dev), minor(dev), ino);
