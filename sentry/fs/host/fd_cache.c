@@ -19,6 +19,7 @@ static struct mutex cache_lock = MUTEX_INIT;
 static TAILQ_HEAD(, host_fd) cache = TAILQ_HEAD_INITIALIZER(cache);
 static unsigned cache_count;
 static unsigned cache_limit; /* 0: not known yet */
+static unsigned lent_count, lent_limit;
 
 void host_fd_cache_set_limit(unsigned fds)
 {
@@ -26,18 +27,38 @@ void host_fd_cache_set_limit(unsigned fds)
 	cache_limit = fds ? fds : 1;
 }
 
-static unsigned limit(void)
+static rlim_t open_files_limit(void)
 {
 	struct rlimit rl;
 
-	if (!cache_limit) {
-		cache_limit = 256;
-		if (!getrlimit(RLIMIT_NOFILE, &rl))
-			cache_limit = MIN(rl.rlim_cur / 4, (rlim_t)MAX_DEFAULT_LIMIT);
-		if (!cache_limit)
-			cache_limit = 1;
-	}
+	return getrlimit(RLIMIT_NOFILE, &rl) ? 1024 : MIN(rl.rlim_cur, (rlim_t)1 << 30);
+}
+
+static unsigned limit(void)
+{
+	if (!cache_limit)
+		cache_limit =
+			MAX(MIN(open_files_limit() / 4, (rlim_t)MAX_DEFAULT_LIMIT), (rlim_t)1);
 	return cache_limit;
+}
+
+bool host_fd_cache_lend(struct host_fd *slot)
+{
+	MUTEX_GUARD(&cache_lock);
+	if (!lent_limit)
+		lent_limit = open_files_limit() / 4 * 3;
+	if (!slot->lent && lent_count >= lent_limit)
+		return false;
+	if (!slot->lent++)
+		lent_count++;
+	return true;
+}
+
+void host_fd_cache_return(struct host_fd *slot)
+{
+	MUTEX_GUARD(&cache_lock);
+	if (!--slot->lent)
+		lent_count--;
 }
 
 /* cache_lock held. */
@@ -90,6 +111,9 @@ void host_fd_cache_remove(struct host_fd *slot)
 		slot->listed = false;
 		cache_count--;
 	}
+	if (slot->lent)
+		lent_count--;
+	slot->lent = 0;
 	mutex_unlock(&cache_lock);
 	fd = atomic_exchange(&slot->fd, -1);
 	if (fd >= 0)

@@ -6,14 +6,15 @@
 #include <sys/uio.h>
 
 #include "sentry/fs/host/host_internal.h"
+#include "sentry/platform/platform.h"
 
 #define SMALL_COPY 4096
 #define BOUNCE_SIZE 65536
 
 /* file->private */
 struct host_file {
-	bool pinned_rd, pinned_wr; /* lent to a mapping or a splice; given back with the file */
-	struct dirlist *list;	   /* directories: what is being read */
+	bool lent_rd, lent_wr; /* lent to a mapping or a splice; given back with the file */
+	struct dirlist *list;  /* directories: what is being read */
 	struct mutex lock;
 };
 
@@ -54,10 +55,10 @@ static void release(struct file *file)
 
 	if (!hf)
 		return;
-	if (hf->pinned_rd)
-		host_fd_put(o, false);
-	if (hf->pinned_wr)
-		host_fd_put(o, true);
+	if (hf->lent_rd)
+		host_fd_return(o, false);
+	if (hf->lent_wr)
+		host_fd_return(o, true);
 	atomic_fetch_sub(&o->opens, 1);
 	if (file->can_write)
 		atomic_fetch_sub(&o->write_opens, 1);
@@ -189,16 +190,16 @@ static int64_t llseek(struct file *file, int64_t offset, int whence)
 static int lend_fd(struct file *file, bool write)
 {
 	struct host_file *hf = file->private;
-	bool *pinned = write ? &hf->pinned_wr : &hf->pinned_rd;
+	bool *lent = write ? &hf->lent_wr : &hf->lent_rd;
 	int fd;
 
 	MUTEX_GUARD(&hf->lock);
-	fd = host_fd_get(object_of(file), write);
+	fd = host_fd_lend(object_of(file), write);
 	if (fd < 0)
 		return fd;
-	if (*pinned)
-		host_fd_put(object_of(file), write);
-	*pinned = true;
+	if (*lent)
+		host_fd_return(object_of(file), write);
+	*lent = true;
 	return fd;
 }
 
@@ -237,7 +238,9 @@ static int fsync_op(struct file *file, int64_t start, int64_t end, bool datasync
 	fd = host_fd_get(o, write);
 	if (fd < 0)
 		return fd;
+	platform_block_begin();
 	ret = (datasync ? fdatasync(fd) : fsync(fd)) ? -errno : 0;
+	platform_block_end();
 	host_fd_put(o, write);
 	return ret;
 }

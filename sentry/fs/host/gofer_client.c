@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "sentry/fs/host/host_internal.h"
+#include "sentry/platform/platform.h"
 
 #define FDS_ROOM 4 /* more than one is a breach, which we want to see and close */
 
@@ -66,6 +67,7 @@ static int receive_reply(int sock, struct gofer_transaction *t)
 			     .msg_controllen = sizeof(control)};
 	const struct gofer_reply *r = &t->reply;
 	int extra = 0;
+	bool no_room;
 	ssize_t n;
 
 	do
@@ -74,13 +76,17 @@ static int receive_reply(int sock, struct gofer_transaction *t)
 	if (n < 0)
 		return -EIO;
 	t->fd = take_fds(&msg, &extra);
-	if ((size_t)n < sizeof(*r) || msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC) || extra ||
+	/* The kernel found no room for the fd in our table (man 7 unix). */
+	no_room = msg.msg_flags & MSG_CTRUNC && t->fd < 0;
+	if ((size_t)n < sizeof(*r) || msg.msg_flags & MSG_TRUNC || extra ||
 	    r->version != GOFER_VERSION || r->op != t->req.op || r->size != n ||
-	    r->data_len != n - sizeof(*r) || !!r->has_fd != (t->fd >= 0) || r->error > 0 ||
-	    r->error < -4095 || (r->error && t->fd >= 0)) {
+	    r->data_len != n - sizeof(*r) || (!!r->has_fd != (t->fd >= 0) && !no_room) ||
+	    r->error > 0 || r->error < -4095 || (r->error && t->fd >= 0)) {
 		close_fd_ptr(&t->fd);
 		return -EIO;
 	}
+	if (no_room)
+		t->reply.error = -ENFILE;
 	return 0;
 }
 
@@ -103,9 +109,11 @@ int gofer_call(struct host_mount *m, struct gofer_transaction *t)
 	MUTEX_GUARD(&m->gofer_lock);
 	if (m->sock < 0)
 		return -EIO;
+	platform_block_begin();
 	ret = send_request(m->sock, t);
 	if (!ret)
 		ret = receive_reply(m->sock, t);
+	platform_block_end();
 	if (ret) {
 		log_error("gofer connection of %s lost", m->sb->source ? m->sb->source : "a mount");
 		close_fd_ptr(&m->sock);

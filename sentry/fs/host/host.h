@@ -40,7 +40,8 @@ struct host_fd {
 	_Atomic int users;
 	_Atomic bool referenced; /* since the eviction clock last saw it */
 	bool write;
-	bool listed; /* in the cache's list; its lock */
+	bool listed;   /* in the cache's list; its lock */
+	unsigned lent; /* who keeps it for long; the cache's lock */
 	struct host_object *object;
 	TAILQ_ENTRY(host_fd) link;
 };
@@ -87,6 +88,10 @@ int host_readlink(struct host_object *o, char **target);
 /* Opens the fd if need be, and keeps it open until host_fd_put; nests. -errno. */
 int host_fd_get(struct host_object *o, bool write);
 void host_fd_put(struct host_object *o, bool write);
+/* The same for long: while a file that has it mapped is open. Other host fds than three quarters of
+ * RLIMIT_NOFILE cannot be lent: -ENFILE. */
+int host_fd_lend(struct host_object *o, bool write);
+void host_fd_return(struct host_object *o, bool write);
 /* Whether reading will succeed without asking: then open need not try. */
 bool host_open_can_wait(const struct host_object *o);
 /* pread(2) into an iov_iter: bytes (short at end of file, or at a fault), or -errno. */

@@ -51,6 +51,9 @@ int host_node_path(struct host_mount *m, const struct host_node *n, const char *
 
 /* A slot has got an fd: makes it evictable, and evicts others over the limit. */
 void host_fd_cache_add(struct host_fd *slot);
+/* Counts who keeps slot's fd for long. False: too many are lent. */
+bool host_fd_cache_lend(struct host_fd *slot);
+void host_fd_cache_return(struct host_fd *slot);
 /* Takes it out and closes it, whoever uses it. */
 void host_fd_cache_remove(struct host_fd *slot);
 

@@ -96,15 +96,32 @@ void host_fd_put(struct host_object *o, bool write)
 	atomic_fetch_sub(write ? &o->wr.users : &o->rd.users, 1);
 }
 
+int host_fd_lend(struct host_object *o, bool write)
+{
+	int fd = host_fd_get(o, write);
+
+	if (fd >= 0 && !host_fd_cache_lend(write ? &o->wr : &o->rd)) {
+		host_fd_put(o, write);
+		return -ENFILE;
+	}
+	return fd;
+}
+
+void host_fd_return(struct host_object *o, bool write)
+{
+	host_fd_cache_return(write ? &o->wr : &o->rd);
+	host_fd_put(o, write);
+}
+
 void host_object_keep(struct host_object *o)
 {
 	if (!S_ISREG(atomic_load(&o->inode->mode)))
 		return;
-	/* These references are given back by host_object_release alone. */
+	/* These are given back by host_object_release alone. */
 	if (atomic_load(&o->opens))
-		(void)host_fd_get(o, false);
+		(void)host_fd_lend(o, false);
 	if (atomic_load(&o->write_opens))
-		(void)host_fd_get(o, true);
+		(void)host_fd_lend(o, true);
 }
 
 bool host_open_can_wait(const struct host_object *o)

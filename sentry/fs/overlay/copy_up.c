@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "sentry/fs/overlay/overlay_internal.h"
+#include "sentry/platform/platform.h"
 
 #define CHUNK (256 * 1024)
 
@@ -71,7 +72,11 @@ int ovl_copy_up(struct inode *inode, int64_t keep, struct tmpfs_data **out)
 	if (end > 0) {
 		int fd = host_fd_get(&oi->lower, false);
 
+		if (end > CHUNK)
+			platform_block_begin(); /* it takes a while */
 		ret = fd < 0 ? fd : copy_content(data, fd, end);
+		if (end > CHUNK)
+			platform_block_end();
 		if (fd >= 0)
 			host_fd_put(&oi->lower, false);
 	}

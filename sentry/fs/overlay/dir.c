@@ -50,11 +50,33 @@ static int add_upper(struct ovl_inode *od, struct dirlist *l)
 	return 0;
 }
 
+/* Makes od->merged, if there is none. oi->lock held. */
+static int merge(struct ovl_inode *od, struct dirlist *lower)
+{
+	struct dirlist *l;
+	int ret = 0;
+
+	if (od->merged)
+		return 0;
+	l = dirlist_alloc();
+	if (!l)
+		return -ENOMEM;
+	if (lower)
+		ret = add_lower(od, lower, l);
+	if (!ret)
+		ret = add_upper(od, l);
+	if (ret)
+		dirlist_put(l);
+	else
+		od->merged = l;
+	return ret;
+}
+
 /* What is visible in the directory now. Reference, or -errno. */
 static int list(struct inode *dir, struct dirlist **out)
 {
 	struct ovl_inode *od = ovl_of(dir);
-	struct dirlist *lower = NULL, *l;
+	struct dirlist *lower = NULL;
 	bool differs;
 	int ret = 0;
 
@@ -70,24 +92,13 @@ static int list(struct inode *dir, struct dirlist **out)
 			return 0;
 		}
 	}
-	l = dirlist_alloc();
-	if (!l) {
-		dirlist_put(lower);
-		return -ENOMEM;
-	}
 	mutex_lock(&od->lock);
-	if (lower)
-		ret = add_lower(od, lower, l);
+	ret = merge(od, lower);
 	if (!ret)
-		ret = add_upper(od, l);
+		*out = dirlist_get(od->merged);
 	mutex_unlock(&od->lock);
 	dirlist_put(lower);
-	if (ret) {
-		dirlist_put(l);
-		return ret;
-	}
-	*out = l;
-	return 0;
+	return ret;
 }
 
 int ovl_check_empty(struct inode *dir)

@@ -35,7 +35,7 @@ static int open_op(struct inode *inode, struct file *file)
 static void release(struct file *file)
 {
 	if (file->private == LENT)
-		host_fd_put(&ovl_of(file->inode)->lower, false);
+		host_fd_return(&ovl_of(file->inode)->lower, false);
 }
 
 static ssize_t read_op(struct file *file, struct iov_iter *to, int64_t *pos, int rwf)
@@ -109,9 +109,9 @@ static int lend_lower(struct file *file)
 	int fd;
 
 	MUTEX_GUARD(&ovl_of(file->inode)->lock);
-	fd = host_fd_get(&ovl_of(file->inode)->lower, false);
+	fd = host_fd_lend(&ovl_of(file->inode)->lower, false);
 	if (fd >= 0 && file->private == LENT)
-		host_fd_put(&ovl_of(file->inode)->lower, false);
+		host_fd_return(&ovl_of(file->inode)->lower, false);
 	else if (fd >= 0)
 		file->private = LENT;
 	return fd;

@@ -94,7 +94,8 @@ void ovl_evict(struct inode *inode)
 	ovl_xattrs_free(oi);
 	if (data)
 		tmpfs_data_free(data);
-	if (oi->charged)
+	dirlist_put(oi->merged);
+	for (uint32_t i = oi->charged + atomic_load(&oi->extra_links); i; i--)
 		tmpfs_quota_uncharge_inode(ovl_super_of(inode)->quota);
 	free(oi->link);
 	mutex_destroy(&oi->lock);

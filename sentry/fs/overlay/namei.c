@@ -45,10 +45,13 @@ static void name_set(struct inode *dir, struct ovl_name *spare, struct inode *in
 		     bool from_lower)
 {
 	struct ovl_inode *od = ovl_of(dir);
+	struct dirlist *merged;
 	struct inode *old;
 	struct ovl_name *n;
 
 	mutex_lock(&od->lock);
+	merged = od->merged;
+	od->merged = NULL;
 	n = RB_INSERT(ovl_names, &od->names, spare);
 	if (n) {
 		free(spare);
@@ -64,6 +67,7 @@ static void name_set(struct inode *dir, struct ovl_name *spare, struct inode *in
 		free(n);
 	}
 	mutex_unlock(&od->lock);
+	dirlist_put(merged);
 	ovl_pin(dir);
 	if (old)
 		inode_put(old);
@@ -76,6 +80,10 @@ static void drop_link(struct inode *inode, bool is_dir)
 
 	nlink = is_dir || nlink == 0 ? 0 : nlink - 1;
 	atomic_store(&inode->nlink, nlink);
+	if (nlink && atomic_load(&ovl_of(inode)->extra_links)) {
+		atomic_fetch_sub(&ovl_of(inode)->extra_links, 1);
+		tmpfs_quota_uncharge_inode(ovl_super_of(inode)->quota);
+	}
 	inode->ctime = current_time();
 	if (nlink)
 		ovl_pin(inode);
@@ -162,9 +170,16 @@ static int link_op(struct dentry *old, struct inode *dir, struct dentry *dentry)
 
 	if (atomic_load(&inode->nlink) >= UINT32_MAX - 1)
 		return -EMLINK;
-	ret = add(dir, dentry, inode_get(inode));
+	/* As tmpfs has it: names cost memory, however few files they are of. */
+	ret = tmpfs_quota_charge_inode(ovl_super_of(inode)->quota);
 	if (ret)
 		return ret;
+	ret = add(dir, dentry, inode_get(inode));
+	if (ret) {
+		tmpfs_quota_uncharge_inode(ovl_super_of(inode)->quota);
+		return ret;
+	}
+	atomic_fetch_add(&ovl_of(inode)->extra_links, 1);
 	atomic_fetch_add(&inode->nlink, 1);
 	inode->ctime = current_time();
 	ovl_pin(inode);

@@ -6,6 +6,7 @@
 
 #include "sentry/fs/host/host.h"
 #include "sentry/fs/overlay/overlay.h"
+#include "sentry/fs/tmpfs/quota.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 
 /* A name in a directory that differs from the lower layer. */
@@ -29,12 +30,15 @@ LIST_HEAD(ovl_xattrs, ovl_xattr);
 
 /* inode->private. With lower.mount == NULL there is nothing below it. */
 struct ovl_inode {
-	struct host_object lower; /* first: fs/host finds it there */
-	struct mutex lock;	  /* the fields down to xattrs; a leaf but for lower's locks */
-	struct ovl_names names;	  /* directories */
-	uint32_t live_names;	  /* those that are no whiteouts */
-	struct ovl_xattrs xattrs; /* all of them, once xattrs_up */
+	struct host_object lower;     /* first: fs/host finds it there */
+	struct mutex lock;	      /* the fields down to xattrs; a leaf but for lower's locks */
+	struct ovl_names names;	      /* directories */
+	uint32_t live_names;	      /* those that are no whiteouts */
+	struct dirlist *merged;	      /* the listing since names last changed, or NULL */
+	_Atomic uint32_t extra_links; /* hard links made here: each counts as an inode */
+	struct ovl_xattrs xattrs;     /* all of them, once xattrs_up */
 	size_t xattr_bytes;
+	uint32_t xattr_pages; /* charged for them */
 	bool xattrs_up;
 	_Atomic(struct tmpfs_data *) data; /* regular files: the upper content; never goes again.
 					    * inode->lock (write) to set */

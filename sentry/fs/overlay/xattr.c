@@ -25,12 +25,27 @@ static void drop(struct ovl_inode *oi, struct ovl_xattr *x)
 	free(x);
 }
 
+/* Once charged for, pages stay so until the inode goes. */
+static int charge(struct ovl_inode *oi, size_t bytes)
+{
+	uint32_t pages = (bytes + 4095) / 4096;
+	int ret;
+
+	if (pages <= oi->xattr_pages)
+		return 0;
+	ret = tmpfs_quota_charge_pages(ovl_super_of(oi->inode)->quota, pages - oi->xattr_pages);
+	if (!ret)
+		oi->xattr_pages = pages;
+	return ret;
+}
+
 static int put(struct ovl_inode *oi, const char *name, const void *value, size_t size)
 {
 	struct ovl_xattr *old = find(oi, name), *x;
 	size_t name_size = strlen(name) + 1;
 
-	if (oi->xattr_bytes + name_size + size > XATTR_BYTES_MAX)
+	if (oi->xattr_bytes + name_size + size > XATTR_BYTES_MAX ||
+	    charge(oi, oi->xattr_bytes + name_size + size))
 		return -ENOSPC;
 	x = malloc(sizeof(*x) + name_size + size);
 	if (!x)
@@ -53,6 +68,8 @@ void ovl_xattrs_free(struct ovl_inode *oi)
 
 	while ((x = LIST_FIRST(&oi->xattrs)))
 		drop(oi, x);
+	if (oi->xattr_pages)
+		tmpfs_quota_uncharge_pages(ovl_super_of(oi->inode)->quota, oi->xattr_pages);
 }
 
 /* oi->lock held. */
