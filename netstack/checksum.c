@@ -46,7 +46,7 @@ uint32_t csum_add_bytes(const void *buf, size_t n, uint32_t sum)
 uint32_t csum_pseudo(const struct in6_addr *src, const struct in6_addr *dst, uint8_t proto,
 		     uint32_t len)
 {
-	uint32_t tail[2] = { htonl(len), htonl(proto) };
+	uint32_t tail[2] = {htonl(len), htonl(proto)};
 	uint32_t sum;
 
 	if (IN6_IS_ADDR_V4MAPPED(src) && IN6_IS_ADDR_V4MAPPED(dst)) {

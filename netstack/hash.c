@@ -24,8 +24,8 @@ static inline void sip_round(uint64_t v[4])
 uint64_t siphash(const uint64_t key[2], const void *data, size_t len)
 {
 	const uint8_t *p = data;
-	uint64_t v[4] = { key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
-			  key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573 };
+	uint64_t v[4] = {key[0] ^ 0x736f6d6570736575, key[1] ^ 0x646f72616e646f6d,
+			 key[0] ^ 0x6c7967656e657261, key[1] ^ 0x7465646279746573};
 	uint64_t last = (uint64_t)len << 56, m;
 
 	for (; len >= 8; len -= 8, p += 8) {

@@ -253,7 +253,8 @@ bool nbuf_linear(struct nbuf *b, size_t n)
 	if (n > b->len)
 		return false;
 	need = n - b->lin;
-	if (need > (size_t)(b->end - b->data - b->lin) || (b->mem && refcount_read(&b->mem->refs) > 1))
+	if (need > (size_t)(b->end - b->data - b->lin) ||
+	    (b->mem && refcount_read(&b->mem->refs) > 1))
 		if (relocate(b, b->data - b->head, n) < 0)
 			return false;
 	nbuf_read(b, b->lin, b->data + b->lin, need);
@@ -283,6 +284,13 @@ int nbuf_unshare(struct nbuf *b, size_t headroom)
 	return relocate(b, MAX(headroom, nbuf_headroom(b)), b->lin);
 }
 
+int nbuf_align(struct nbuf *b)
+{
+	if (!((uintptr_t)b->data & 3))
+		return 0;
+	return relocate(b, ROUND_UP(nbuf_headroom(b), (size_t)4), b->lin);
+}
+
 int nbuf_add_frag(struct nbuf *b, struct nmem *m, uint32_t off, uint32_t len)
 {
 	struct nfrag *f = b->nfrags ? &b->frags[b->nfrags - 1] : NULL;
@@ -295,7 +303,7 @@ int nbuf_add_frag(struct nbuf *b, struct nmem *m, uint32_t off, uint32_t len)
 	}
 	if (b->nfrags == NBUF_FRAGS)
 		return -EMSGSIZE;
-	b->frags[b->nfrags++] = (struct nfrag){ m, off, len };
+	b->frags[b->nfrags++] = (struct nfrag){m, off, len};
 	b->len += len;
 	return 0;
 }
@@ -486,10 +494,10 @@ int nbuf_iov(const struct nbuf *b, struct iovec *iov, int max)
 	int n = 0;
 
 	if (b->lin && n < max)
-		iov[n++] = (struct iovec){ b->data, b->lin };
+		iov[n++] = (struct iovec){b->data, b->lin};
 	for (int i = 0; i < b->nfrags && n < max; i++)
-		iov[n++] = (struct iovec){ b->frags[i].mem->bytes + b->frags[i].off,
-					   b->frags[i].len };
+		iov[n++] =
+			(struct iovec){b->frags[i].mem->bytes + b->frags[i].off, b->frags[i].len};
 	return n;
 }
 

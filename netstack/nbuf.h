@@ -38,7 +38,7 @@ struct nfrag {
 	uint32_t off, len;
 };
 
-#define NBUF_FRAGS  18
+#define NBUF_FRAGS 18
 #define NBUF_INLINE 192 /* room for headers inside the buffer itself */
 
 enum nbuf_csum {
@@ -53,14 +53,14 @@ struct nbuf {
 	STAILQ_ENTRY(nbuf) next;
 	struct npool *pool;
 	struct refcount refs;
-	uint8_t *data; /* first byte of the linear part */
+	uint8_t *data;	     /* first byte of the linear part */
 	uint8_t *head, *end; /* bounds of the linear part's memory */
-	uint32_t lin;  /* bytes in the linear part */
-	uint32_t len;  /* all bytes */
-	struct nmem *mem; /* linear memory; NULL: `inl` */
+	uint32_t lin;	     /* bytes in the linear part */
+	uint32_t len;	     /* all bytes */
+	struct nmem *mem;    /* linear memory; NULL: `inl` */
 	uint8_t nfrags;
-	uint8_t csum;	/* enum nbuf_csum */
-	uint8_t gso;	/* enum nbuf_gso */
+	uint8_t csum;	  /* enum nbuf_csum */
+	uint8_t gso;	  /* enum nbuf_gso */
 	uint8_t pkt_type; /* PACKET_HOST ... */
 	uint16_t gso_size;
 	uint16_t csum_start; /* offset from data */
@@ -69,21 +69,21 @@ struct nbuf {
 	uint16_t vlan_tci; /* with has_vlan */
 	uint8_t has_vlan, has_mac, tos, ttl;
 	uint8_t is_frag; /* was reassembled: largest fragment in frag_max */
-	uint8_t ecn_ce;	 /* GRO: a CE mark was seen */
+	uint8_t looped;	 /* our own multicast or broadcast, given back to us */
 	uint16_t frag_max;
-	uint8_t *mac; /* link header, when has_mac; inside the linear memory */
-	uint8_t *net; /* IP header, inside the linear memory */
-	struct net_link *link; /* input: where it came from; holds a reference */
-	int64_t tstamp;	       /* wall clock of reception, 0: none */
+	uint8_t *mac;		  /* link header, when has_mac; inside the linear memory */
+	uint8_t *net;		  /* IP header, inside the linear memory */
+	struct net_link *link;	  /* input: where it came from; holds a reference */
+	int64_t tstamp;		  /* wall clock of reception, 0: none */
 	struct in6_addr src, dst; /* input: addresses, IPv4 as v4-mapped */
 	uint16_t sport, dport;
 	uint8_t l4proto;
-	uint8_t mcast; /* input: destination is multicast or broadcast (2) */
-	uint32_t flow; /* IPv6 flow label and class */
+	uint8_t mcast;	   /* input: destination is multicast or broadcast (2) */
+	uint32_t flow;	   /* IPv6 flow label and class */
 	uint32_t seq, ack; /* TCP input: sequence numbers; stream position in queues */
 	uint32_t end_seq;
 	uint8_t tcp_flags;
-	uint32_t off;  /* queues: bytes already read */
+	uint32_t off; /* queues: bytes already read */
 	uint32_t truesize;
 	struct nfrag frags[NBUF_FRAGS];
 	uint8_t inl[NBUF_INLINE];
@@ -147,6 +147,8 @@ void nbuf_trim(struct nbuf *b, size_t n);
 bool nbuf_linear(struct nbuf *b, size_t n);
 /* Makes the linear part's memory private, with at least `headroom` before data. -ENOBUFS. */
 int nbuf_unshare(struct nbuf *b, size_t headroom);
+/* Puts data on a multiple of 4, where headers are read as structures. -ENOBUFS. */
+int nbuf_align(struct nbuf *b);
 /* Adds a fragment; takes the caller's reference of m. -EMSGSIZE when full (reference kept). */
 int nbuf_add_frag(struct nbuf *b, struct nmem *m, uint32_t off, uint32_t len);
 /* Adds references to bytes [off, off+len) of src as fragments of b. -EMSGSIZE, nothing added. */

@@ -52,7 +52,10 @@ struct net_timer {
 			TAILQ_ENTRY(net_timer) link;
 			int slot;
 		};
-		size_t heap_index;
+		struct {
+			size_t heap_index;
+			uint64_t order;
+		};
 	};
 	bool armed;
 };
@@ -125,7 +128,7 @@ struct net_config {
 	struct net_env env;
 	/* Upper bound of all packet and socket buffer memory. 0: 64 MiB. */
 	size_t memory_limit;
-	/* Buckets of the connection table, a power of two. 0: 4096. */
+	/* Buckets of the connection table, a power of two. 0: 2048. */
 	unsigned hash_buckets;
 	/* Called after each configuration change; may be NULL. */
 	void (*event)(void *ctx, struct netstack *s, const struct net_event *ev);
@@ -174,13 +177,13 @@ enum net_link_kind {
 };
 
 /* What a link's transmit side can do itself; the stack does the rest in software. */
-#define NET_F_CSUM    0x01 /* finish TCP and UDP checksums */
-#define NET_F_TSO4    0x02 /* cut TCP over IPv4 into segments */
-#define NET_F_TSO6    0x04 /* cut TCP over IPv6 into segments */
-#define NET_F_USO     0x08 /* cut UDP into datagrams (UDP_SEGMENT) */
-#define NET_F_RXCSUM  0x10 /* checksums of received packets have been verified */
-#define NET_F_GRO     0x20 /* merge received TCP segments in software */
-#define NET_F_VLAN    0x40 /* pass 802.1Q frames up (stripped); default is to drop them */
+#define NET_F_CSUM 0x01	   /* finish TCP and UDP checksums */
+#define NET_F_TSO4 0x02	   /* cut TCP over IPv4 into segments */
+#define NET_F_TSO6 0x04	   /* cut TCP over IPv6 into segments */
+#define NET_F_USO 0x08	   /* cut UDP into datagrams (UDP_SEGMENT) */
+#define NET_F_RXCSUM 0x10  /* checksums of received packets have been verified */
+#define NET_F_GRO 0x20	   /* merge received TCP segments in software */
+#define NET_F_VLAN 0x40	   /* pass 802.1Q frames up (stripped); default is to drop them */
 #define NET_F_TRUSTED 0x80 /* partial checksums of received packets are accepted unfinished */
 
 struct net_link_stats {
@@ -198,8 +201,8 @@ struct net_link_info {
 	unsigned features; /* NET_F_* */
 	uint8_t addr[6];
 	uint8_t broadcast[6];
-	int master;	/* index of the bridge that it is a port of, or 0 */
-	int peer;	/* index of a veth's other end when in the same stack, or 0 */
+	int master;	 /* index of the bridge that it is a port of, or 0 */
+	int peer;	 /* index of a veth's other end when in the same stack, or 0 */
 	unsigned txqlen; /* packets in the fifo queueing discipline, 0: none */
 	struct net_link_stats stats;
 };
@@ -219,12 +222,12 @@ struct net_link_ops {
 };
 
 struct net_link_config {
-	char name[16]; /* "": ethN, vethN ... chosen; "eth%d" works too */
+	char name[16];	 /* "": ethN, vethN ... chosen; "eth%d" works too */
 	uint8_t addr[6]; /* all zero: a random, locally administered one */
 	unsigned mtu;	 /* 0: the kind's default */
 	unsigned features;
-	unsigned gso_max; /* largest packet given to xmit with TSO; 0: 65536 */
-	unsigned txqlen;  /* packets of the fifo; 0: no queue */
+	unsigned gso_max;    /* largest packet given to xmit with TSO; 0: 65536 */
+	unsigned txqlen;     /* packets of the fifo; 0: no queue */
 	unsigned short type; /* ARPHRD_ETHER (0 means that), ARPHRD_NONE for raw IP */
 };
 
@@ -235,11 +238,11 @@ struct net_link_config {
 int net_link_add_loopback(struct netstack *s, const struct net_link_config *c,
 			  struct net_link **out);
 int net_link_add_dummy(struct netstack *s, const struct net_link_config *c, struct net_link **out);
-int net_link_add_bridge(struct netstack *s, const struct net_link_config *c,
-			struct net_link **out);
+int net_link_add_bridge(struct netstack *s, const struct net_link_config *c, struct net_link **out);
 /* A pair; the ends may be in two stacks. Removing one end removes the other. */
 int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, struct net_link **out1,
-		      struct netstack *s2, const struct net_link_config *c2, struct net_link **out2);
+		      struct netstack *s2, const struct net_link_config *c2,
+		      struct net_link **out2);
 int net_link_add_custom(struct netstack *s, const struct net_link_config *c,
 			const struct net_link_ops *ops, void *priv, struct net_link **out);
 
@@ -255,7 +258,8 @@ struct net_fd_config {
 	int fds[NET_FD_MAX_QUEUES]; /* AF_PACKET SOCK_RAW sockets, bound; or TAP queue fds */
 	unsigned nfds;
 	bool is_tap;
-	bool vnet_hdr; /* frames carry struct virtio_net_hdr (10 bytes): PACKET_VNET_HDR, IFF_VNET_HDR */
+	bool vnet_hdr; /* frames carry struct virtio_net_hdr (10 bytes): PACKET_VNET_HDR,
+			  IFF_VNET_HDR */
 	enum net_fd_mode mode;
 };
 /*
@@ -312,7 +316,7 @@ int net_link_capture(struct net_link *l, int fd, unsigned snaplen);
 struct net_addr_info {
 	int ifindex;
 	int family;
-	struct in6_addr addr; /* IPv4: the first 4 bytes of s6_addr */
+	struct in6_addr addr;	   /* IPv4: the first 4 bytes of s6_addr */
 	struct in6_addr broadcast; /* IPv4 only; 0.0.0.0: none */
 	uint8_t prefix;
 	uint8_t scope;	    /* RT_SCOPE_* */
@@ -455,7 +459,7 @@ struct net_msg {
 	socklen_t namelen;     /* receive: in the room, out the length of the address */
 	const struct iovec *iov;
 	size_t iovcnt;
-	void *control; /* Linux cmsgs */
+	void *control;	   /* Linux cmsgs */
 	size_t controllen; /* receive: in the room, out what was written */
 	int flags;	   /* receive: out MSG_TRUNC, MSG_CTRUNC, MSG_ERRQUEUE, MSG_OOB, MSG_EOR */
 };
@@ -496,17 +500,17 @@ struct net_ep_info {
 	int family, type, protocol;
 	int state; /* TCP_ESTABLISHED ... of <netinet/tcp.h>; TCP_CLOSE for unconnected others */
 	struct sockaddr_storage local, remote;
-	int ifindex; /* SO_BINDTODEVICE */
+	int ifindex;		 /* SO_BINDTODEVICE */
 	uint32_t rqueue, wqueue; /* bytes; of a listener: accept queue length and backlog */
 	uint8_t timer;		 /* 0 none, 1 retransmit, 2 keepalive, 3 time-wait, 4 probe */
 	uint8_t retransmits;
 	uint32_t timer_ms;
 	uint64_t drops;
-	void *user;	/* as given to net_ep_create; NULL for orphans */
+	void *user;	   /* as given to net_ep_create; NULL for orphans */
 	struct net_ep *ep; /* valid during the call only */
 };
 /* protocol 0: all of them; IPPROTO_TCP, IPPROTO_UDP, ...; includes TIME_WAIT and SYN_RECV. */
-int net_ep_each(struct netstack *s, int protocol,
-		int (*fn)(void *arg, const struct net_ep_info *i), void *arg);
+int net_ep_each(struct netstack *s, int protocol, int (*fn)(void *arg, const struct net_ep_info *i),
+		void *arg);
 
 #endif

@@ -9,7 +9,7 @@
 #include "netstack/nbuf.h"
 
 #define NMEM_CLASSES 5
-#define NMEM_HUGE    255
+#define NMEM_HUGE 255
 
 struct npool {
 	struct refcount refs; /* creator, and every buffer and piece of memory in use */

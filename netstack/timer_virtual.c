@@ -9,12 +9,13 @@
 #include "netstack/netstack.h"
 
 #define START_NS (1000 * NSEC_PER_SEC)
-#define WALL_NS	 (1700000000LL * NSEC_PER_SEC)
+#define WALL_NS (1700000000LL * NSEC_PER_SEC)
 
 struct net_vclock {
 	struct mutex lock;
 	int64_t now;
 	uint64_t seed;
+	uint64_t order; /* timers of the same time fire in the order of arming */
 	struct net_timer **heap;
 	size_t count, room;
 };
@@ -25,11 +26,16 @@ static void heap_set(struct net_vclock *v, size_t i, struct net_timer *t)
 	t->heap_index = i;
 }
 
+static bool before(const struct net_timer *a, const struct net_timer *b)
+{
+	return a->expires < b->expires || (a->expires == b->expires && a->order < b->order);
+}
+
 static void sift_up(struct net_vclock *v, size_t i)
 {
 	struct net_timer *t = v->heap[i];
 
-	while (i && v->heap[(i - 1) / 2]->expires > t->expires) {
+	while (i && before(t, v->heap[(i - 1) / 2])) {
 		heap_set(v, i, v->heap[(i - 1) / 2]);
 		i = (i - 1) / 2;
 	}
@@ -45,9 +51,9 @@ static void sift_down(struct net_vclock *v, size_t i)
 
 		if (c >= v->count)
 			break;
-		if (c + 1 < v->count && v->heap[c + 1]->expires < v->heap[c]->expires)
+		if (c + 1 < v->count && before(v->heap[c + 1], v->heap[c]))
 			c++;
-		if (v->heap[c]->expires >= t->expires)
+		if (!before(v->heap[c], t))
 			break;
 		heap_set(v, i, v->heap[c]);
 		i = c;
@@ -85,6 +91,7 @@ static void vclock_arm(void *ctx, struct net_timer *t, int64_t expires)
 		v->room = room;
 	}
 	t->expires = expires;
+	t->order = v->order++;
 	t->armed = true;
 	v->heap[v->count] = t;
 	t->heap_index = v->count++;
@@ -152,14 +159,14 @@ int net_vclock_create(struct net_env *env, uint64_t seed, struct net_vclock **ou
 	mutex_init(&v->lock);
 	v->now = START_NS;
 	v->seed = seed;
-	*env = (struct net_env){ .ctx = v,
-				 .now = vclock_now,
-				 .wall = vclock_wall,
-				 .arm = vclock_arm,
-				 .cancel = vclock_cancel,
-				 .random = vclock_random,
-				 .alloc = vclock_alloc,
-				 .free = vclock_free };
+	*env = (struct net_env){.ctx = v,
+				.now = vclock_now,
+				.wall = vclock_wall,
+				.arm = vclock_arm,
+				.cancel = vclock_cancel,
+				.random = vclock_random,
+				.alloc = vclock_alloc,
+				.free = vclock_free};
 	*out = v;
 	return 0;
 }

@@ -11,10 +11,10 @@
 #include "base/lock.h"
 #include "netstack/netstack.h"
 
-#define LEVELS	  4
+#define LEVELS 4
 #define SLOT_BITS 8
-#define SLOTS	  (1 << SLOT_BITS)
-#define TICK_NS	  1000000LL
+#define SLOTS (1 << SLOT_BITS)
+#define TICK_NS 1000000LL
 
 TAILQ_HEAD(timer_list, net_timer);
 
@@ -143,14 +143,14 @@ int net_wheel_create(struct net_env *env, void (*wake)(void *arg), void *arg,
 	for (int l = 0; l < LEVELS; l++)
 		for (int s = 0; s < SLOTS; s++)
 			TAILQ_INIT(&w->slots[l][s]);
-	*env = (struct net_env){ .ctx = w,
-				 .now = wheel_now,
-				 .wall = wheel_wall,
-				 .arm = wheel_arm,
-				 .cancel = wheel_cancel,
-				 .random = wheel_random,
-				 .alloc = wheel_alloc,
-				 .free = wheel_free };
+	*env = (struct net_env){.ctx = w,
+				.now = wheel_now,
+				.wall = wheel_wall,
+				.arm = wheel_arm,
+				.cancel = wheel_cancel,
+				.random = wheel_random,
+				.alloc = wheel_alloc,
+				.free = wheel_free};
 	*out = w;
 	return 0;
 }

@@ -1,0 +1,143 @@
+/*
+ * Software segmentation: cuts a large TCP packet, or a train of UDP datagrams, into packets of
+ * gso_size payload bytes. Payload is shared, headers are copied and fixed.
+ */
+#include <netinet/ip.h>
+#include <netinet/ip6.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+
+#include "netstack/checksum.h"
+#include "netstack/link.h"
+
+struct gso_layout {
+	size_t net;	  /* offset of the IP header */
+	size_t transport; /* offset of the TCP or UDP header */
+	size_t payload;
+	bool v4, tcp;
+};
+
+/* Finds the headers. They were written by this stack or come from a device: check anyway. */
+static bool find_layout(struct nbuf *b, struct gso_layout *g)
+{
+	size_t hlen;
+
+	g->net = b->has_mac ? sizeof(struct ether_header) : 0;
+	if (!nbuf_linear(b, MIN((size_t)b->len, g->net + 120)))
+		return false;
+	if (b->lin < g->net + 20)
+		return false;
+	g->v4 = b->data[g->net] >> 4 == 4;
+	g->transport = b->csum_start;
+	if (b->csum != NBUF_CSUM_PARTIAL || g->transport < g->net + (g->v4 ? 20 : 40))
+		return false;
+	g->tcp = b->gso != NBUF_GSO_UDP;
+	if (g->transport + (g->tcp ? 20u : 8u) > b->lin)
+		return false;
+	hlen = g->tcp ? (b->data[g->transport + 12] >> 4) * 4u : 8;
+	if (hlen < (g->tcp ? 20u : 8u))
+		return false;
+	g->payload = g->transport + hlen;
+	return g->payload <= b->lin && b->gso_size;
+}
+
+static void fix_ip(struct nbuf *n, const struct gso_layout *g, unsigned i)
+{
+	if (g->v4) {
+		struct iphdr *ip = (struct iphdr *)(n->data + g->net);
+
+		ip->tot_len = htons(n->len - g->net);
+		ip->id = htons(ntohs(ip->id) + i);
+		ip->check = 0;
+		ip->check = csum_fold(csum_add_bytes(ip, ip->ihl * 4, 0));
+	} else {
+		struct ip6_hdr *ip = (struct ip6_hdr *)(n->data + g->net);
+
+		ip->ip6_plen = htons(n->len - g->net - sizeof(*ip));
+	}
+}
+
+/* The checksum field holds the folded pseudo-header sum with the old length: replace the length. */
+static void fix_pseudo(uint8_t *field, uint32_t old_len, uint32_t new_len)
+{
+	uint32_t sum;
+	uint16_t v;
+
+	memcpy(&v, field, 2);
+	sum = csum_add(v, (uint16_t)~htons(old_len & 0xffff));
+	if (old_len >> 16)
+		sum = csum_add(sum, (uint16_t)~htons(old_len >> 16));
+	sum = csum_add(sum, htons(new_len));
+	v = (uint16_t)~csum_fold(sum);
+	memcpy(field, &v, 2);
+}
+
+static void fix_tcp(struct nbuf *n, const struct gso_layout *g, size_t done, bool first, bool last)
+{
+	struct tcphdr *th = (struct tcphdr *)(n->data + g->transport);
+
+	th->seq = htonl(ntohl(th->seq) + done);
+	if (!last) {
+		th->fin = 0;
+		th->psh = 0;
+	}
+	if (!first)
+		((uint8_t *)th)[13] &= ~0x80; /* CWR goes with the first segment only, RFC 3168 */
+}
+
+static struct nbuf *cut(struct nbuf *b, const struct gso_layout *g, size_t off, size_t len)
+{
+	size_t room = ROUND_UP(g->payload, (size_t)2);
+	struct nbuf *n = nbuf_alloc(b->pool, 2, room);
+
+	if (!n)
+		return NULL;
+	memcpy(nbuf_append(n, g->payload), b->data, g->payload);
+	if (nbuf_add_range(n, b, off, len) < 0) {
+		nbuf_put(n);
+		return NULL;
+	}
+	n->has_mac = b->has_mac;
+	n->mac = b->has_mac ? n->data : NULL;
+	n->protocol = b->protocol;
+	n->pkt_type = b->pkt_type;
+	n->csum = b->csum;
+	n->csum_start = b->csum_start;
+	n->csum_offset = b->csum_offset;
+	return n;
+}
+
+int gso_segment(struct nbuf *b, struct nbuf_queue *out)
+{
+	struct gso_layout g;
+	size_t total, done = 0;
+	unsigned i = 0;
+
+	if (!find_layout(b, &g)) {
+		nbuf_put(b);
+		return -EINVAL;
+	}
+	total = b->len - g.payload;
+	do {
+		size_t len = MIN(total - done, (size_t)b->gso_size);
+		struct nbuf *n = cut(b, &g, g.payload + done, len);
+
+		if (!n) {
+			nbuf_put(b);
+			return -ENOBUFS;
+		}
+		fix_ip(n, &g, i);
+		fix_pseudo(n->data + g.transport + n->csum_offset, b->len - g.transport,
+			   n->len - g.transport);
+		if (g.tcp)
+			fix_tcp(n, &g, done, i == 0, done + len == total);
+		else
+			*(uint16_t *)(void *)(n->data + g.transport + 4) =
+				htons(n->len - g.transport);
+		STAILQ_INSERT_TAIL(out, n, next);
+		done += len;
+		i++;
+	} while (done < total);
+	nbuf_put(b);
+	return 0;
+}
