@@ -243,8 +243,8 @@ static bool pgrp_orphaned_without(struct pid *pgrp, struct thread_group *ignored
 	TAILQ_FOREACH (g, &pgrp->pgrp, pgrp_link) {
 		struct thread_group *parent = g->parent;
 
-		if (g == ignored || (g->zombie && !g->num_threads) || !parent ||
-		    parent == g->tgid->ns->init)
+		/* A container's init may be a shell: only the host's init never counts. */
+		if (g == ignored || (g->zombie && !g->num_threads) || !parent)
 			continue;
 		if (parent->pgrp != pgrp && parent->session == g->session)
 			return false;

@@ -81,6 +81,14 @@ void proc_usage_all(struct pid_ns *ns, struct proc_usage *sum)
 	}
 }
 
+uint64_t proc_memory_used(struct pid_ns *ns)
+{
+	struct proc_usage u;
+
+	proc_usage_all(ns ? ns : kernel.root_pid_ns, &u);
+	return u.rss_pages * PAGE_SIZE;
+}
+
 /* --- a snapshot of what stat and status share
  * ------------------------------------------------------- */
 

@@ -92,4 +92,7 @@ void proc_usage(struct task *t, bool thread, struct proc_usage *u);
 /* The same summed over the sandbox: for /proc/stat. */
 void proc_usage_all(struct pid_ns *ns, struct proc_usage *u);
 
+/* Bytes of memory that the processes of ns (NULL: the sandbox's) have in use. */
+uint64_t proc_memory_used(struct pid_ns *ns);
+
 #endif

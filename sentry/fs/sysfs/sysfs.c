@@ -2,13 +2,20 @@
 #include "sentry/fs/sysfs/sysfs.h"
 
 #include "sentry/fs/fs.h"
+#include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/task.h"
 
 #define SYSFS_MAGIC 0x62656572
 
 static int show_node_meminfo(struct text *out, struct inode *inode)
 {
-	text_printf(out, "Node 0 MemTotal:       %8lu kB\n", kernel.total_memory >> 10);
+	uint64_t total = kernel.total_memory >> 10, used = proc_memory_used(NULL) >> 10;
+
+	used = MIN(used, total);
+	text_printf(out,
+		    "Node 0 MemTotal:       %8lu kB\nNode 0 MemFree:        %8lu kB\n"
+		    "Node 0 MemUsed:        %8lu kB\n",
+		    total, total - used, used);
 	return 0;
 }
 
