@@ -3,7 +3,7 @@
 #include <time.h>
 
 #include "sentry/vfs/locks.h"
-#include "sentry/vfs/vfs.h"
+#include "sentry/vfs/vfs_internal.h"
 
 struct timespec current_time(void)
 {
@@ -21,6 +21,7 @@ struct inode *inode_alloc(struct super_block *sb, uint32_t mode)
 		return NULL;
 	refcount_init(&inode->refs);
 	inode->sb = sb;
+	refcount_inc(&sb->passive);
 	inode->ino = atomic_fetch_add(&sb->next_ino, 1) + 1;
 	atomic_init(&inode->mode, mode);
 	atomic_init(&inode->nlink, 1);
@@ -37,16 +38,19 @@ struct inode *inode_get(struct inode *inode)
 
 void inode_put(struct inode *inode)
 {
+	struct super_block *sb = inode->sb;
+
 	if (!refcount_dec(&inode->refs))
 		return;
 	if (inode->ops && inode->ops->evict)
 		inode->ops->evict(inode);
-	if (inode->sb->ops && inode->sb->ops->evict_inode)
-		inode->sb->ops->evict_inode(inode);
+	if (sb->ops && sb->ops->evict_inode)
+		sb->ops->evict_inode(inode);
 	file_locks_free(inode->locks);
 	free(atomic_load(&inode->link));
 	rwlock_destroy(&inode->lock);
 	free(inode);
+	sb_put_passive(sb);
 }
 
 void inode_update_time(struct inode *inode, bool m, bool c)

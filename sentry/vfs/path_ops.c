@@ -393,7 +393,7 @@ static int remove_locked(struct place *p, bool is_dir)
 
 static int vfs_remove(int dfd, const char *name, bool is_dir)
 {
-	struct inode *inode = NULL;
+	struct inode *inode;
 	struct place p;
 	int err = walk_begin(&p.walk, dfd, name, 0);
 
@@ -416,18 +416,19 @@ static int vfs_remove(int dfd, const char *name, bool is_dir)
 	err = remove_locked(&p, is_dir);
 	if (!err) {
 		inode = inode_get(p.child->inode);
-		fsnotify_name(IN_DELETE, p.parent.dentry->inode, p.child->name, inode, 0);
 		if (is_dir)
 			d_prune_children(p.child);
+		else
+			fsnotify_inode(IN_ATTRIB, inode); /* the link count */
 		d_drop(p.child);
+		/* Nobody else has it open: the object goes before its name is said to be gone. */
+		if (refcount_read(&p.child->refs) == 1 && (is_dir || !atomic_load(&inode->nlink)))
+			fsnotify_inode_gone(inode);
+		fsnotify_name(IN_DELETE, p.parent.dentry->inode, p.child->name, inode, 0);
+		inode_put(inode);
 	}
 	place_unlock(&p);
 	place_end(&p);
-	if (inode) {
-		if (!is_dir)
-			fsnotify_inode(IN_ATTRIB, inode); /* the link count */
-		inode_put(inode);
-	}
 	return err;
 }
 

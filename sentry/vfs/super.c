@@ -45,6 +45,7 @@ struct super_block *sb_alloc(const struct fs_type *type, const struct super_oper
 	if (!sb)
 		return NULL;
 	refcount_init(&sb->refs);
+	refcount_init(&sb->passive);
 	sb->type = type;
 	sb->ops = ops;
 	sb->dev = new_unnamed_dev();
@@ -57,6 +58,16 @@ void sb_get(struct super_block *sb)
 	refcount_inc(&sb->refs);
 }
 
+void sb_put_passive(struct super_block *sb)
+{
+	if (!refcount_dec(&sb->passive))
+		return;
+	if (sb->ops && sb->ops->put_super)
+		sb->ops->put_super(sb);
+	free(sb->source);
+	free(sb);
+}
+
 void sb_put(struct super_block *sb)
 {
 	if (!refcount_dec(&sb->refs))
@@ -65,8 +76,5 @@ void sb_put(struct super_block *sb)
 		d_kill_tree(sb->root);
 		d_put(sb->root);
 	}
-	if (sb->ops && sb->ops->put_super)
-		sb->ops->put_super(sb);
-	free(sb->source);
-	free(sb);
+	sb_put_passive(sb);
 }

@@ -115,7 +115,7 @@ struct inode_operations {
 
 struct inode {
 	struct refcount refs;
-	struct super_block *sb; /* not counted: the inode's dentry or file keeps the mount */
+	struct super_block *sb; /* kept as memory (passive) until the inode is gone */
 	uint64_t ino;
 	_Atomic uint32_t mode, nlink;
 	uid_t uid;
@@ -235,7 +235,8 @@ struct super_operations {
 
 #define SB_NO_NEGATIVE 0x10000 /* negative dentries are not cached */
 struct super_block {
-	struct refcount refs;
+	struct refcount refs;	 /* mounts; the last one takes the tree apart */
+	struct refcount passive; /* every inode, and refs as one: the last one calls put_super */
 	const struct fs_type *type;
 	const struct super_operations *ops;
 	const struct dentry_operations *d_ops;

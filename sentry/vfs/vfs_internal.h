@@ -9,6 +9,9 @@
 /* super.c: the registered types in order; NULL past the end. */
 const struct fs_type *fs_type_at(int i);
 
+/* An inode that kept sb is gone. */
+void sb_put_passive(struct super_block *sb);
+
 /* mount.c */
 struct mount *mount_alloc(struct super_block *sb, struct dentry *root, unsigned long flags);
 struct mount *mount_clone(struct mount *m, struct dentry *root); /* not attached, same flags */
