@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "sentry/kernel/ipc.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/mm/mm.h"
@@ -253,6 +254,7 @@ static void exit_group_resources(struct thread_group *g)
 
 	if (group_timers_exit)
 		group_timers_exit(g);
+	ipc_group_exit(current);
 	read_lock(&kernel.tasklist_lock);
 	has_tty = g->tty || g->session == g->tgid;
 	read_unlock(&kernel.tasklist_lock);
