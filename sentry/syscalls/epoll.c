@@ -56,10 +56,13 @@ SYSCALL_DEFINE4(epoll_ctl, int, epfd, int, op, int, fd, uaddr_t, uevent)
 static long do_epoll_wait(int epfd, uaddr_t events, int maxevents, int64_t deadline)
 {
 	struct file *__put_file ep = fd_get(epfd);
+	struct iov_iter to;
 
 	if (!ep)
 		return -EBADF;
-	return epoll_wait_events(ep, events, maxevents, deadline);
+	iov_iter_user(&to, events,
+		      maxevents > 0 ? (size_t)maxevents * sizeof(struct epoll_event_k) : 0);
+	return epoll_wait_events(ep, &to, maxevents, deadline);
 }
 
 static int64_t deadline_from_ms(int timeout)

@@ -110,13 +110,14 @@ static void batch_add(struct eventpoll *ep, struct ep_batch *b, struct epitem *i
 	}
 }
 
-/* Copies what is ready to the guest: number of events, or -EFAULT if none. */
-static int ep_deliver(struct eventpoll *ep, uaddr_t events, int maxevents)
+/* Copies what is ready to `to`: number of events, or -EFAULT if none. */
+static int ep_deliver(struct eventpoll *ep, struct iov_iter *to, int maxevents)
 {
 	struct epitem_list list;
 	struct ep_batch batch;
 	int done = 0, ret = 0;
 	struct epitem *item;
+	size_t size;
 
 	MUTEX_GUARD(&ep->mtx);
 	scan_begin(ep, &list);
@@ -134,10 +135,10 @@ static int ep_deliver(struct eventpoll *ep, uaddr_t events, int maxevents)
 		}
 		if (!batch.n)
 			break;
-		ret = copy_to_user(events + (uaddr_t)done * sizeof(batch.events[0]), batch.events,
-				   (size_t)batch.n * sizeof(batch.events[0]));
-		if (ret) {
+		size = (size_t)batch.n * sizeof(batch.events[0]);
+		if (copy_to_iter(to, batch.events, size) != (ssize_t)size) {
 			batch_undo(ep, &batch);
+			ret = -EFAULT;
 			break;
 		}
 		done += batch.n;
@@ -164,7 +165,7 @@ static int ep_sleep(struct eventpoll *ep, int64_t deadline)
 	return ret;
 }
 
-int epoll_wait_events(struct file *epfile, uaddr_t events, int maxevents, int64_t deadline)
+int epoll_wait_events(struct file *epfile, struct iov_iter *to, int maxevents, int64_t deadline)
 {
 	struct eventpoll *ep;
 	int ret = 0, n;
@@ -176,7 +177,7 @@ int epoll_wait_events(struct file *epfile, uaddr_t events, int maxevents, int64_
 	for (;;) {
 		/* Also after a signal or the deadline: a wake-up may have come to us alone. */
 		if (ep_has_ready(ep)) {
-			n = ep_deliver(ep, events, maxevents);
+			n = ep_deliver(ep, to, maxevents);
 			if (n)
 				return n;
 		}

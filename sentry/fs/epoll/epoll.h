@@ -36,9 +36,9 @@ int epoll_create_file(uint32_t flags, struct file **out);
 /* epoll_ctl(2), with the files looked up and *event copied (unused for EPOLL_CTL_DEL). */
 int epoll_control(struct file *epfile, int op, int fd, struct file *target,
 		  const struct epoll_event_k *event);
-/* epoll_wait(2): number of events written to `events`, 0 at the deadline (monotonic ns), -EINTR,
- * -EFAULT, -EINVAL. A deadline of 0 does not block. */
-int epoll_wait_events(struct file *epfile, uaddr_t events, int maxevents, int64_t deadline);
+/* epoll_wait(2): number of events (struct epoll_event_k) written to `to`, 0 at the deadline
+ * (monotonic ns), -EINTR, -EFAULT, -EINVAL. A deadline of 0 does not block. */
+int epoll_wait_events(struct file *epfile, struct iov_iter *to, int maxevents, int64_t deadline);
 
 /* For file_put(), when the last reference is gone and before ops->release: takes the file out of
  * every epoll. Needed only if file->epoll_items is not NULL. No locks held. */
