@@ -342,7 +342,8 @@ int sandbox_wait(const struct sandbox_spec *spec, struct sandbox *sb)
 			forward_signals(signals, sb->link);
 		if (fds[0].revents && handle_message(sb, &result))
 			break;
-		if (fds[0].revents)
+		/* What the sandbox said before it ended may have come since the poll. */
+		if (fds[0].revents || ((fds[2].revents || fds[3].revents) && poll(fds, 1, 0) > 0))
 			continue;
 		if (fds[3].revents) {
 			report_death("sandbox", sb->sandbox_pid, sb->sandbox_pidfd);
