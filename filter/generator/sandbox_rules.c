@@ -41,6 +41,7 @@ static const struct rule rules[] = {
 	ALLOW(epoll_pwait),
 	ALLOW(epoll_pwait2),
 	ALLOW(eventfd2),
+	ALLOW(pipe2),
 	ALLOW(timerfd_create),
 	ALLOW(timerfd_settime),
 	/* descriptors at hand: stdio, what the gofer donated, memfds */
@@ -165,7 +166,6 @@ static const struct rule rules[] = {
 	ALLOW(prlimit64),
 	ALLOW(getrlimit),
 	ALLOW(personality),
-	ALLOW(pipe2),
 	ALLOW(prctl),
 #endif
 };

@@ -28,6 +28,7 @@
 #include "sentry/platform/platform.h"
 
 struct mm;
+struct parker;
 struct files; /* fd table: vfs/fdtable.h */
 struct fs;    /* root, cwd, umask: vfs/fs.h */
 struct file;
@@ -163,6 +164,7 @@ struct task {
 	_Atomic uint32_t flags;	    /* TF_* */
 	_Atomic int state;	    /* enum task_state, for /proc */
 	_Atomic uint32_t wake_word; /* kernel/wait.c */
+	struct parker *parker;	    /* of the thread that sleeps for it; kernel/wait.c */
 
 	struct mm *mm;	     /* [owner] writes under group->lock; readers task_mm_get() */
 	struct files *files; /* likewise task_files_get() */

@@ -1,9 +1,8 @@
 #include "sentry/kernel/wait.h"
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
 
+#include "base/parker.h"
 #include "sentry/kernel/task.h"
 
 /* task->wake_word */
@@ -93,12 +92,6 @@ bool wait_queue_active(struct wait_queue *q)
 	return __atomic_load_n(&q->entries.tqh_first, __ATOMIC_RELAXED) != NULL;
 }
 
-static long futex(_Atomic uint32_t *word, int op, uint32_t val, const struct timespec *deadline)
-{
-	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, val, deadline, NULL,
-		       FUTEX_BITSET_MATCH_ANY);
-}
-
 void wait_prepare(void)
 {
 	atomic_store(&current->wake_word, WAKE_ARMED);
@@ -107,7 +100,7 @@ void wait_prepare(void)
 void task_wake(struct task *t)
 {
 	if (atomic_exchange(&t->wake_word, WAKE_WOKEN) == WAKE_SLEEPING)
-		futex(&t->wake_word, FUTEX_WAKE, 1, NULL);
+		parker_wake(t->parker); /* which its thread keeps until it has taken this */
 }
 
 static bool must_leave(struct task *t, bool interruptible)
@@ -120,8 +113,7 @@ static bool must_leave(struct task *t, bool interruptible)
 int wait_block(int64_t deadline, bool interruptible)
 {
 	struct task *t = current;
-	struct timespec ts = {.tv_sec = deadline / NSEC_PER_SEC,
-			      .tv_nsec = deadline % NSEC_PER_SEC};
+	struct parker *parker = parker_self();
 	uint32_t armed = WAKE_ARMED;
 	int ret = 0, was;
 
@@ -129,6 +121,7 @@ int wait_block(int64_t deadline, bool interruptible)
 		return -ERESTARTSYS;
 	if (deadline != NO_DEADLINE && deadline <= monotonic_ns())
 		return atomic_load(&t->wake_word) == WAKE_WOKEN ? 0 : -ETIMEDOUT;
+	t->parker = parker;
 	if (!atomic_compare_exchange_strong(&t->wake_word, &armed, WAKE_SLEEPING))
 		return 0;
 	/* For /proc only; a stopped task stays "stopped". */
@@ -138,17 +131,13 @@ int wait_block(int64_t deadline, bool interruptible)
 				      memory_order_relaxed);
 	t->nvcsw++;
 	platform_block_begin();
-	while (atomic_load(&t->wake_word) == WAKE_SLEEPING) {
-		/* FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time. */
-		if (futex(&t->wake_word, FUTEX_WAIT_BITSET, WAKE_SLEEPING,
-			  deadline == NO_DEADLINE ? NULL : &ts) < 0 &&
-		    errno == ETIMEDOUT) {
-			uint32_t sleeping = WAKE_SLEEPING;
+	if (!parker_sleep(parker, deadline)) {
+		uint32_t sleeping = WAKE_SLEEPING;
 
-			if (atomic_compare_exchange_strong(&t->wake_word, &sleeping, WAKE_ARMED))
-				ret = -ETIMEDOUT;
-			break;
-		}
+		if (atomic_compare_exchange_strong(&t->wake_word, &sleeping, WAKE_ARMED))
+			ret = -ETIMEDOUT;
+		else
+			parker_sleep(parker, NO_DEADLINE); /* a wake-up is on its way */
 	}
 	platform_block_end();
 	atomic_store_explicit(&t->state, was, memory_order_relaxed);

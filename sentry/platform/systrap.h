@@ -33,6 +33,7 @@
 #endif
 
 struct worker;
+struct parker;
 
 /* The notification fd of a fresh stub, its threads and its forks. */
 struct listener {
@@ -101,7 +102,7 @@ struct platform_as {
 
 struct worker {
 	TAILQ_ENTRY(worker) idle_link;
-	_Atomic uint32_t word; /* futex: 1 when there is work */
+	struct parker *parker;
 	struct listener *lead; /* whose leader it is */
 	struct platform_ctx *cur;
 	pid_t tid;

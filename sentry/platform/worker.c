@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/parker.h"
 #include "sentry/platform/systrap.h"
 
 #define WORKER_STACK (256 * 1024)
@@ -51,6 +52,7 @@ struct worker *worker_self(void)
 		self = calloc(1, sizeof(*self));
 		BUG_ON(!self);
 		self->tid = (pid_t)syscall(SYS_gettid);
+		self->parker = parker_self();
 	}
 	return self;
 }
@@ -91,8 +93,7 @@ static void wake_worker(void)
 			start_worker();
 		return;
 	}
-	__atomic_store_n(&w->word, 1, __ATOMIC_SEQ_CST);
-	futex_op(&w->word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL);
+	parker_wake(w->parker);
 }
 
 void worker_dispatch(struct platform_ctx *ready)
@@ -403,16 +404,13 @@ static bool go_idle(struct worker *w)
 	bool work;
 
 	mutex_lock(&pool.lock);
-	w->word = 0;
 	work = !TAILQ_EMPTY(&pool.ready) || pool.norphans;
 	if (!work)
 		TAILQ_INSERT_HEAD(&pool.idle, w, idle_link);
 	mutex_unlock(&pool.lock);
-	while (!work && !__atomic_load_n(&w->word, __ATOMIC_SEQ_CST)) {
-		if (systrap.down)
-			return false;
-		futex_op(&w->word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, NULL);
-	}
+	/* Whoever takes a worker off the list wakes it. */
+	if (!work)
+		parker_sleep(w->parker, INT64_MAX);
 	return !systrap.down;
 }
 
