@@ -76,5 +76,7 @@ void sb_put(struct super_block *sb)
 		d_kill_tree(sb->root);
 		d_put(sb->root);
 	}
+	if (sb->ops && sb->ops->shutdown)
+		sb->ops->shutdown(sb);
 	sb_put_passive(sb);
 }

@@ -227,7 +227,10 @@ void d_prune_children(struct dentry *d);
 struct super_operations {
 	void (*evict_inode)(struct inode *inode); /* frees inode->private */
 	int (*statfs)(struct super_block *sb, struct statfs *buf);
-	void (*put_super)(struct super_block *sb);
+	/* The last mount is gone: drops the references on inodes that the file system itself
+	 * holds. Files that are still open may keep others. */
+	void (*shutdown)(struct super_block *sb);
+	void (*put_super)(struct super_block *sb); /* the last inode is gone */
 	int (*remount)(struct super_block *sb, unsigned long flags, const char *options);
 	/* Options as /proc/mounts shows them after "rw"/"ro", with a leading comma; into buf. */
 	void (*show_options)(struct super_block *sb, char *buf, size_t size);

@@ -111,7 +111,7 @@ void ovl_pin(struct inode *inode)
 	if (!ovl_has_lower(oi) || !atomic_load(&inode->nlink))
 		return;
 	MUTEX_GUARD(&s->lock);
-	if (oi->pinned)
+	if (oi->pinned || s->dying)
 		return;
 	oi->pinned = true;
 	inode_get(inode);

@@ -44,16 +44,22 @@ void ovl_names_free(struct ovl_inode *dir)
 {
 	struct ovl_super *s = ovl_super_of(dir->inode);
 	struct ovl_name *n;
+	bool doomed = false;
 
 	while ((n = RB_ROOT(&dir->names))) {
 		RB_REMOVE(ovl_names, &dir->names, n);
 		if (n->inode) {
 			/* Only at the end of the file system do directories go with names in them.
 			 */
+			mutex_lock(&s->lock);
 			LIST_INSERT_HEAD(&s->doomed, n, doomed);
+			mutex_unlock(&s->lock);
+			doomed = true;
 		} else {
 			free(n);
 		}
 	}
 	dir->live_names = 0;
+	if (doomed)
+		ovl_drop_doomed(s);
 }

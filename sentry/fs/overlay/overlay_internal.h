@@ -55,9 +55,14 @@ struct ovl_super {
 	struct tmpfs_quota *quota;
 	struct mutex lock;
 	TAILQ_HEAD(, ovl_inode) pinned;
-	/* At the end of the file system, trees are taken apart without recursion. */
+	/* At the end of the file system, trees are taken apart without recursion: each directory
+	 * that goes adds its names to the list. lock */
 	LIST_HEAD(, ovl_name) doomed;
+	bool dropping; /* somebody empties it */
+	bool dying;    /* nothing is pinned any more */
 };
+/* Puts the inodes of the doomed names, unless somebody is at it. */
+void ovl_drop_doomed(struct ovl_super *s);
 
 static inline struct ovl_inode *ovl_of(const struct inode *inode)
 {

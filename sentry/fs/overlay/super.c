@@ -29,30 +29,53 @@ static int ovl_statfs(struct super_block *sb, struct statfs *buf)
 	return 0;
 }
 
-/* Trees are taken apart from a list: each directory that goes adds its names to it. */
-static void drop_doomed(struct ovl_super *s)
+void ovl_drop_doomed(struct ovl_super *s)
 {
 	struct ovl_name *n;
 
+	mutex_lock(&s->lock);
+	if (s->dropping) {
+		mutex_unlock(&s->lock); /* a caller further up does it, or another thread */
+		return;
+	}
+	s->dropping = true;
 	while ((n = LIST_FIRST(&s->doomed))) {
 		LIST_REMOVE(n, doomed);
+		mutex_unlock(&s->lock);
 		inode_put(n->inode);
 		free(n);
+		mutex_lock(&s->lock);
 	}
+	s->dropping = false;
+	mutex_unlock(&s->lock);
+}
+
+static void ovl_shutdown(struct super_block *sb)
+{
+	struct ovl_super *s = sb->private;
+
+	if (!s)
+		return;
+	for (;;) {
+		struct ovl_inode *oi;
+
+		mutex_lock(&s->lock);
+		s->dying = true;
+		oi = TAILQ_FIRST(&s->pinned);
+		mutex_unlock(&s->lock);
+		if (!oi)
+			break;
+		ovl_unpin(oi->inode);
+	}
+	ovl_drop_doomed(s);
 }
 
 static void put_super(struct super_block *sb)
 {
 	struct ovl_super *s = sb->private;
-	struct ovl_inode *oi;
 
 	if (!s)
 		return;
-	drop_doomed(s);
-	while ((oi = TAILQ_FIRST(&s->pinned))) {
-		ovl_unpin(oi->inode);
-		drop_doomed(s);
-	}
 	if (s->lower)
 		sb_put(s->lower);
 	if (s->quota)
@@ -69,6 +92,7 @@ static void show_options(struct super_block *sb, char *buf, size_t size)
 static const struct super_operations ovl_super_ops = {
 	.evict_inode = ovl_evict,
 	.statfs = ovl_statfs,
+	.shutdown = ovl_shutdown,
 	.put_super = put_super,
 	.show_options = show_options,
 };
