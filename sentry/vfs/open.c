@@ -202,8 +202,8 @@ static int open_tmpfile(struct walk *w, const char *name, uint32_t flags, uint32
 	if (!err)
 		err = inode_permission(dir, MAY_WRITE | MAY_EXEC);
 	if (!err)
-		err = dir->ops->tmpfile ? dir->ops->tmpfile(dir, S_IFREG | mode, &inode)
-					: -EOPNOTSUPP;
+		err = dir->ops && dir->ops->tmpfile ? dir->ops->tmpfile(dir, S_IFREG | mode, &inode)
+						    : -EOPNOTSUPP;
 	if (!err) {
 		char unused[32];
 

@@ -103,6 +103,23 @@ static int check_permissions(struct rename *r)
 	return err;
 }
 
+/* A directory that is replaced is locked, so that nothing is made in it while it dies. */
+static int call_rename(struct rename *r)
+{
+	struct inode *dir = r->from_dir->inode, *victim = r->to_child->inode;
+	int err;
+
+	if (!victim || (r->flags & RENAME_EXCHANGE) || !S_ISDIR(victim->mode))
+		return dir->ops->rename(dir, r->from_child, r->to_dir->inode, r->to_child,
+					r->flags);
+	write_lock(&victim->lock);
+	err = dir->ops->rename(dir, r->from_child, r->to_dir->inode, r->to_child, r->flags);
+	if (!err)
+		victim->flags |= S_DEAD;
+	write_unlock(&victim->lock);
+	return err;
+}
+
 static int do_rename(struct rename *r)
 {
 	struct inode *dir = r->from_dir->inode, *new = r->to_child->inode;
@@ -131,7 +148,7 @@ static int do_rename(struct rename *r)
 		err = vfs_copy_up(r->to_child);
 	if (err)
 		return err;
-	return dir->ops->rename(dir, r->from_child, r->to_dir->inode, r->to_child, r->flags);
+	return call_rename(r);
 }
 
 static void notify(struct rename *r, const char *old_name, const char *new_name,
@@ -183,10 +200,8 @@ static int rename_in(struct rename *r)
 		target = r->to_child->inode;
 		strcpy(old_name, r->from_child->name);
 		strcpy(new_name, r->to_child->name);
-		if (target && !(r->flags & RENAME_EXCHANGE) && S_ISDIR(target->mode)) {
-			target->flags |= S_DEAD;
+		if (target && !(r->flags & RENAME_EXCHANGE) && S_ISDIR(target->mode))
 			d_prune_children(r->to_child);
-		}
 		d_move(r->from_child, r->to_child, r->flags & RENAME_EXCHANGE);
 		notify(r, old_name, new_name, moved, target);
 	}

@@ -266,8 +266,8 @@ static ssize_t write_fd(struct tmpfs_data *d, struct iov_iter *from, uint64_t po
 		uint64_t want = MIN(n, room);
 
 		err = charge_write(d, pos, pos + want);
-		if (err && pos % PAGE && PAGE - pos % PAGE < want) {
-			/* What fits into the last page that is there. */
+		if (err && PAGE - pos % PAGE < want) {
+			/* Nearly full: page by page. */
 			want = PAGE - pos % PAGE;
 			err = charge_write(d, pos, pos + want);
 		}

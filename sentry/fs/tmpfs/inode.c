@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "sentry/fs/tmpfs/node.h"
+#include "sentry/fs/tmpfs/quota.h"
 #include "sentry/kernel/cred.h"
 
 int tmpfs_inode_new(struct super_block *sb, struct inode *dir, uint32_t mode, uint64_t rdev,
@@ -73,6 +74,7 @@ void tmpfs_evict_inode(struct inode *inode)
 	if (node) {
 		tmpfs_data_free(node->data);
 		free(node->target);
+		tmpfs_quota_uncharge_pages(tmpfs_sb(inode->sb)->quota, node->xattr_pages);
 		simple_xattrs_free(&node->xattrs);
 		free(node);
 	}
@@ -122,11 +124,22 @@ ssize_t tmpfs_getxattr(struct inode *inode, const char *name, void *buf, size_t 
 
 int tmpfs_setxattr(struct inode *inode, const char *name, const void *value, size_t size, int flags)
 {
+	struct tmpfs_node *node = tmpfs_node(inode);
+	struct tmpfs_quota *quota = tmpfs_sb(inode->sb)->quota;
+	uint64_t worst, now;
 	int err;
 
 	if (!supported(inode, name))
 		return -EOPNOTSUPP;
-	err = simple_xattr_set(&tmpfs_node(inode)->xattrs, name, value, size, flags);
+	/* The memory counts as pages of the file system; inode->lock keeps xattr_pages steady. */
+	worst = value ? (size + 512) / 4096 + 1 : 0;
+	err = tmpfs_quota_charge_pages(quota, worst);
+	if (err)
+		return err;
+	err = simple_xattr_set(&node->xattrs, name, value, size, flags);
+	now = (node->xattrs.bytes + 4095) / 4096;
+	tmpfs_quota_uncharge_pages(quota, node->xattr_pages + worst - now);
+	node->xattr_pages = now;
 	if (!err)
 		inode->ctime = current_time();
 	return err;

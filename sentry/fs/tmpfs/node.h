@@ -24,6 +24,7 @@ struct tmpfs_node {
 	struct tmpfs_dir_tree entries;
 	uint64_t next_pos;
 	struct simple_xattrs xattrs;
+	uint64_t xattr_pages; /* charged for them; inode->lock */
 };
 
 struct tmpfs_sb {
