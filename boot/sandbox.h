@@ -50,4 +50,7 @@ void isolate_close_fds(const int *keep, int n);
 /* A procfs of the caller's pid namespace as an O_PATH-like fd without a place in any tree. */
 int isolate_open_proc(void);
 
+/* Lets crashes of this process be logged with where they happened (boot/crash.c). */
+void crash_report_install(void);
+
 #endif

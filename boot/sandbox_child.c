@@ -107,6 +107,7 @@ void sandbox_child_main(const struct sandbox_spec *spec, int link, const int *go
 	if (ret)
 		fail(link, "dropping privileges", ret);
 
+	crash_report_install();
 	/* One arena: the sentry's allocations are small, and an arena per thread costs memory. */
 	mallopt(M_ARENA_MAX, 2);
 	ret = platform_init(&config);

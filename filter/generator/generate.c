@@ -26,7 +26,7 @@ static void add_rules(scmp_filter_ctx ctx, const struct rule_set *set)
 			ret = seccomp_rule_add(
 				ctx, SCMP_ACT_ALLOW, r->nr, 1,
 				SCMP_CMP(r->arg, SCMP_CMP_MASKED_EQ, r->mask, r->value));
-		if (ret)
+		if (ret && ret != -EEXIST) /* there already */
 			fail("rule for system call", r->nr, ret);
 	}
 	for (size_t i = 0; i < set->nrefusals; i++) {

@@ -72,6 +72,9 @@ static const struct rule rules[] = {
 	ALLOW(clock_gettime),
 	ALLOW(exit),
 	ALLOW(exit_group),
+#ifdef MOAT_FILTER_SANITIZERS
+#include "sanitizers.h"
+#endif
 };
 
 static const struct refusal refusals[] = {

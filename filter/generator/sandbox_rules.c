@@ -123,6 +123,9 @@ static const struct rule rules[] = {
 	ALLOW(sched_getaffinity),
 	ALLOW(sched_setaffinity),
 	ALLOW(getcpu),
+	/* glibc: pthread_create */
+	ALLOW(sched_getparam),
+	ALLOW(sched_getscheduler),
 	ALLOW(membarrier),
 	ALLOW_IF(prctl, 0, PR_SET_NAME),
 	ALLOW_IF(prctl, 0, PR_SET_TIMERSLACK),
@@ -155,18 +158,7 @@ static const struct rule rules[] = {
 	ALLOW(uname),
 	ALLOW(getrusage),
 #ifdef MOAT_FILTER_SANITIZERS
-	ALLOW(mlock),
-	ALLOW(readlink),
-	ALLOW(open),
-	ALLOW(access),
-	ALLOW(stat),
-	ALLOW(getppid),
-	ALLOW(geteuid),
-	ALLOW(getuid),
-	ALLOW(prlimit64),
-	ALLOW(getrlimit),
-	ALLOW(personality),
-	ALLOW(prctl),
+#include "sanitizers.h"
 #endif
 };
 
