@@ -241,7 +241,7 @@ static int clone_memory(struct task *child, struct task *parent, uint64_t flags)
 		child->mm = mm_get(parent->mm);
 		return platform_clone_thread(parent->ctx, child, &child->ctx);
 	}
-	MUTEX_GUARD(&parent->mm->lock);
+	COMMAND_GUARD(&parent->mm->lock);
 	err = platform_fork(parent->ctx, child, &as, &child->ctx);
 	if (err)
 		return err;

@@ -46,7 +46,7 @@ int futex_get_key(struct task *t, uaddr_t uaddr, unsigned flags, struct futex_ke
 	*key = (struct futex_key){t->mm, uaddr};
 	if (flags & FUTEX_KEY_PRIVATE)
 		return 0;
-	MUTEX_GUARD(&t->mm->lock);
+	COMMAND_GUARD(&t->mm->lock);
 	vma = vma_find(t->mm, uaddr);
 	if (!vma || vma->start > uaddr)
 		return -EFAULT;
@@ -63,9 +63,9 @@ int futex_get_key(struct task *t, uaddr_t uaddr, unsigned flags, struct futex_ke
 
 void futex_lock_two(struct futex_bucket *a, struct futex_bucket *b)
 {
-	mutex_lock(a < b ? &a->lock : &b->lock);
+	command_lock(a < b ? &a->lock : &b->lock);
 	if (a != b)
-		mutex_lock(a < b ? &b->lock : &a->lock);
+		command_lock(a < b ? &b->lock : &a->lock);
 }
 
 void futex_unlock_two(struct futex_bucket *a, struct futex_bucket *b)
@@ -109,7 +109,7 @@ bool futex_unqueue(struct futex_waiter *w)
 
 		if (!b)
 			return false;
-		MUTEX_GUARD(&b->lock);
+		COMMAND_GUARD(&b->lock);
 		/* It may have been moved to another bucket, or woken. */
 		if (b != atomic_load(&w->bucket))
 			continue;
@@ -140,7 +140,7 @@ static int wait_setup(struct futex_waiter *w, uint32_t val)
 	struct futex_bucket *b = futex_bucket_of(&w->key);
 	uint32_t now;
 
-	MUTEX_GUARD(&b->lock);
+	COMMAND_GUARD(&b->lock);
 	if (futex_read(w->uaddr, &now))
 		return -EFAULT;
 	if (now != val)
@@ -212,7 +212,7 @@ long futex_wake(struct task *t, uaddr_t uaddr, unsigned flags, int nr, uint32_t 
 	if (ret)
 		return ret;
 	b = futex_bucket_of(&key);
-	MUTEX_GUARD(&b->lock);
+	COMMAND_GUARD(&b->lock);
 	/* Linux wakes one even if asked for none. */
 	return wake_key(b, &key, MAX(nr, 1), bitset);
 }
@@ -342,7 +342,7 @@ long futex_wake_op(struct task *t, uaddr_t uaddr, unsigned flags, int nr_wake, i
 		return ret;
 	b1 = futex_bucket_of(&key1);
 	b2 = futex_bucket_of(&key2);
-	MUTEX_GUARD(&t->mm->lock);
+	COMMAND_GUARD(&t->mm->lock);
 	futex_lock_two(b1, b2);
 	ret = futex_update(t, uaddr2, apply_op, &op, &old);
 	if (!ret)

@@ -38,7 +38,7 @@ static bool owner_died(struct task *t, uaddr_t uaddr, bool pi, bool pending)
 	}
 	if ((old & FUTEX_TID_MASK) != dead.tid)
 		return true;
-	mutex_lock(&t->mm->lock);
+	command_lock(&t->mm->lock);
 	ret = futex_update(t, uaddr, mark_dead, &dead, &old);
 	mutex_unlock(&t->mm->lock);
 	if (ret)

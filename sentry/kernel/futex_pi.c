@@ -169,8 +169,8 @@ long futex_lock_pi(struct task *t, uaddr_t uaddr, unsigned flags, int64_t deadli
 		return ret;
 	b = futex_bucket_of(&w.key);
 	do {
-		MUTEX_GUARD(&t->mm->lock);
-		MUTEX_GUARD(&b->lock);
+		COMMAND_GUARD(&t->mm->lock);
+		COMMAND_GUARD(&b->lock);
 		ret = lock_or_queue(t, b, &w, try_only);
 	} while (ret == -EAGAIN && !signal_pending(t));
 	if (ret == 1)
@@ -218,8 +218,8 @@ long futex_unlock_pi(struct task *t, uaddr_t uaddr, unsigned flags)
 		return ret;
 	b = futex_bucket_of(&key);
 	do {
-		MUTEX_GUARD(&t->mm->lock);
-		MUTEX_GUARD(&b->lock);
+		COMMAND_GUARD(&t->mm->lock);
+		COMMAND_GUARD(&b->lock);
 		ret = unlock_locked(t, b, &key, uaddr);
 	} while (ret == -EAGAIN && !signal_pending(t));
 	return ret == -EAGAIN ? -ERESTARTNOINTR : ret;
@@ -251,7 +251,7 @@ long futex_wait_requeue_pi(struct task *t, uaddr_t uaddr, unsigned flags, uint32
 	if (futex_key_equal(&w.key, &w.pi_key))
 		return -EINVAL;
 	b = futex_bucket_of(&w.key);
-	mutex_lock(&b->lock);
+	command_lock(&b->lock);
 	if (futex_read(uaddr, &now))
 		ret = -EFAULT;
 	else if (now != val)
@@ -351,7 +351,7 @@ long futex_cmp_requeue_pi(struct task *t, uaddr_t uaddr, unsigned flags, int nr_
 		return -EINVAL;
 	b1 = futex_bucket_of(&key1);
 	b2 = futex_bucket_of(&key2);
-	MUTEX_GUARD(&t->mm->lock);
+	COMMAND_GUARD(&t->mm->lock);
 	futex_lock_two(b1, b2);
 	if (futex_read(uaddr, &now))
 		ret = -EFAULT;
@@ -384,7 +384,7 @@ void futex_exit_pi(struct task *t)
 		struct futex_bucket *b = futex_bucket_nr(i);
 		struct futex_waiter *w;
 
-		MUTEX_GUARD(&b->lock);
+		COMMAND_GUARD(&b->lock);
 		/* Each turn takes one key from t. User space leaves a word with FUTEX_WAITERS
 		 * alone, so it is simply written, in the waiter's own address space. */
 		while ((w = waiter_on(b, t))) {

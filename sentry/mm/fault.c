@@ -86,7 +86,7 @@ int mm_handle_fault(struct mm *mm, struct platform_ctx *ctx, const struct platfo
 	}
 	if (event->code != SEGV_MAPERR && event->code != SEGV_ACCERR)
 		return SIGSEGV;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	vma = vma_find(mm, event->addr);
 	if (vma && vma->start <= event->addr) {
 		if (access_allowed(vma, event->error) && try_again(mm, event->addr))

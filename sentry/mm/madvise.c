@@ -148,7 +148,7 @@ int mm_madvise(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t 
 		return -EINVAL;
 	if (end == addr)
 		return 0;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	/* Holes are passed over, and reported at the end. */
 	for (vma = vma_find(mm, addr); at < end; vma = vma_next(vma)) {
 		uint64_t upto;
@@ -243,7 +243,7 @@ int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t le
 		return ret;
 	if (start == end)
 		return 0;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	if (!mm_may_lock(mm, MIN(unlocked_bytes(mm, start, end), GUEST_TASK_SIZE)) ||
 	    (mm_rlimit(RLIMIT_MEMLOCK) < end - start && !capable(CAP_IPC_LOCK)))
 		return -ENOMEM;
@@ -262,7 +262,7 @@ int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len)
 
 	if (ret || start == end)
 		return ret;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	if (!vma_range_mapped(mm, start, end))
 		return -ENOMEM;
 	return set_locked(mm, start, end, false);
@@ -274,7 +274,7 @@ int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
 		return -EINVAL;
 	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
 		return -EPERM;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	if ((flags & MCL_CURRENT) && !capable(CAP_IPC_LOCK) &&
 	    mm->total_vm > mm_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
 		return -ENOMEM;
@@ -289,7 +289,7 @@ int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
 
 void mm_munlockall(struct mm *mm)
 {
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	mm->def_flags = 0;
 	set_locked(mm, GUEST_MMAP_MIN, GUEST_TASK_SIZE, false);
 }

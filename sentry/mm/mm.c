@@ -201,7 +201,7 @@ int mm_map_special(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint6
 		return -EINVAL;
 	if (!(vm_flags & (VM_SPECIAL | VM_SHARED)))
 		req.vm_flags |= VM_MAYWRITE;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	ret = mm_map(mm, ctx, &req);
 	return ret < 0 ? (int)ret : 0;
 }
@@ -221,7 +221,7 @@ int mm_setup_stack(struct mm *mm, struct platform_ctx *ctx, uint64_t top, uint64
 		return ret;
 	/* Leave the stack room to grow to its limit, or to 5/6 of everything (Linux: mmap_base). */
 	room = MIN(MAX(max_size, STACK_GAP_MIN), GUEST_TASK_SIZE / 6 * 5) & PAGE_MASK;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	mm->start_stack = top;
 	if (room < top && mm->mmap_base > top - room)
 		mm->mmap_base = top - room;
@@ -230,7 +230,7 @@ int mm_setup_stack(struct mm *mm, struct platform_ctx *ctx, uint64_t top, uint64
 
 void mm_set_brk(struct mm *mm, uint64_t start)
 {
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	mm->start_brk = mm->brk = start;
 }
 
@@ -253,7 +253,7 @@ uint64_t mm_brk(struct mm *mm, struct platform_ctx *ctx, uint64_t addr)
 		.name = "[heap]",
 	};
 
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	if (addr < mm->start_brk || addr > GUEST_TASK_SIZE - PAGE_SIZE)
 		return mm->brk;
 	if (addr > mm->brk && !brk_limit_ok(mm, addr))
@@ -305,7 +305,7 @@ int mm_rss(struct mm *mm, uint64_t *rss_pages, uint64_t *shared_pages)
 		return ret;
 	*rss_pages = usage.rss_pages;
 	*shared_pages = usage.shared_pages;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	mm->hiwater_rss = MAX(mm->hiwater_rss, usage.rss_pages);
 	return 0;
 }

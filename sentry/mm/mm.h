@@ -5,7 +5,7 @@
  * Locks: mm->lock guards the tree and the counters. It may be held while a platform command runs.
  * It comes before inode and file locks, after nothing but files->lock's absence: never take
  * mm->lock with any other sentry lock held, and never call copy_*_user's callers' locks inside it.
- * copy_*_user do not take it.
+ * copy_*_user do not take it. Take it with command_lock() or COMMAND_GUARD().
  */
 #ifndef MOAT_SENTRY_MM_MM_H
 #define MOAT_SENTRY_MM_MM_H
@@ -17,6 +17,7 @@
 
 #include "base/lock.h"
 #include "base/refcount.h"
+#include "sentry/platform/command_lock.h"
 #include "sentry/platform/platform.h"
 
 struct file;

@@ -258,7 +258,7 @@ int64_t mm_mmap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t
 	if (current && (current->personality & READ_IMPLIES_EXEC) && (prot & PROT_READ))
 		req.prot |= PROT_EXEC;
 
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	req.vm_flags = vm_flags_of(mm, flags);
 	if ((flags & MAP_LOCKED) && !mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
 		return -EPERM;
@@ -299,7 +299,7 @@ int64_t mm_map_shared(struct mm *mm, struct platform_ctx *ctx, struct shared_mem
 	};
 	int64_t ret;
 
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	ret = mm_map(mm, ctx, &req);
 	return ret == -EEXIST ? -EINVAL : ret;
 }
@@ -349,7 +349,7 @@ int mm_munmap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t l
 {
 	if ((addr & ~PAGE_MASK) || !len || addr > GUEST_TASK_SIZE || len > GUEST_TASK_SIZE - addr)
 		return -EINVAL;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	return mm_unmap(mm, ctx, addr, addr + ROUND_UP(len, PAGE_SIZE));
 }
 
@@ -363,7 +363,7 @@ int mm_unmap_shared(struct mm *mm, struct platform_ctx *ctx, uint64_t addr,
 	uint64_t end, next;
 	int ret = 0;
 
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	vma = vma_find(mm, addr);
 	if (!vma || vma->start != addr || !vma->shared || !vma->shared->private || vma->host_offset)
 		return -EINVAL;

@@ -118,7 +118,7 @@ int mm_mprotect(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t
 		prot |= PROT_EXEC;
 	if (end > GUEST_TASK_SIZE)
 		return -ENOMEM;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	if (grows == PROT_GROWSUP)
 		return -EINVAL;
 	if (grows) {

@@ -232,7 +232,7 @@ int64_t mm_mremap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64
 		return -EINVAL;
 	if (addr >= GUEST_TASK_SIZE || m.len > GUEST_TASK_SIZE - addr)
 		return -EFAULT;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return remap_fixed(mm, ctx, &m);
 	return remap_anywhere(mm, ctx, &m);

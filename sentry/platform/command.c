@@ -79,7 +79,16 @@ int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint6
 	__atomic_store_n(&slot->wake, leader ? WAKE_DOORBELL : WAKE_FUTEX, __ATOMIC_SEQ_CST);
 	ctx->cmd_done = 0;
 	ctx_wake_stub(ctx, TURN_COMMAND);
-	ret = leader ? wait_as_leader(ctx) : wait_as_follower(ctx);
+	if (leader) {
+		ret = wait_as_leader(ctx);
+	} else {
+		/* Until the command is done somebody must receive for us: it counts like a context
+		 * in the guest. */
+		atomic_fetch_add(&ctx->listener->in_guest, 1);
+		worker_ensure_leader(ctx->listener);
+		ret = wait_as_follower(ctx);
+		atomic_fetch_sub(&ctx->listener->in_guest, 1);
+	}
 	ctx->cmd_armed = 0;
 	if (!ret && result)
 		*result = __atomic_load_n(&slot->cmd_result, __ATOMIC_RELAXED);

@@ -93,7 +93,7 @@ SYSCALL_DEFINE3(mincore, uint64_t, addr, uint64_t, len, uaddr_t, vec)
 		uint64_t at = addr + (done << PAGE_SHIFT);
 		bool mapped;
 
-		mutex_lock(&t->mm->lock);
+		command_lock(&t->mm->lock);
 		mapped = vma_range_mapped(t->mm, at, at + (n << PAGE_SHIFT));
 		mutex_unlock(&t->mm->lock);
 		if (!mapped)
@@ -111,7 +111,7 @@ static struct file *msync_next(struct mm *mm, uint64_t *at, uint64_t end, int fl
 {
 	struct vm_area *vma;
 
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	for (vma = vma_find(mm, *at); *at < end; vma = vma_next(vma)) {
 		uint64_t upto, start;
 

@@ -151,7 +151,7 @@ static long set_mm(struct task *t, uint64_t field, uint64_t addr)
 		return -EPERM;
 	if (addr >= GUEST_TASK_SIZE)
 		return -EINVAL;
-	MUTEX_GUARD(&t->mm->lock);
+	COMMAND_GUARD(&t->mm->lock);
 	switch (field) {
 	case PR_SET_MM_ARG_START:
 		t->mm->arg_start = addr;

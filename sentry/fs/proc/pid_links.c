@@ -60,7 +60,7 @@ int proc_link_exe(struct inode *inode, char **target, struct path *jump)
 	mm = task_mm_get(t);
 	if (!mm)
 		return -ENOENT;
-	mutex_lock(&mm->lock);
+	command_lock(&mm->lock);
 	if (mm->exe) {
 		*jump = mm->exe->path;
 		path_get(jump);

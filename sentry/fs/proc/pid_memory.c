@@ -74,7 +74,7 @@ int proc_show_maps(struct text *out, struct inode *inode)
 
 	if (!mm)
 		return err;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	for (vma = vma_find(mm, 0); vma; vma = vma_next(vma))
 		show_vma(out, vma);
 	return 0;
@@ -118,7 +118,7 @@ int proc_show_smaps(struct text *out, struct inode *inode)
 
 	if (!mm)
 		return err;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	for (vma = vma_find(mm, 0); vma; vma = vma_next(vma)) {
 		show_vma(out, vma);
 		text_printf(out,
@@ -163,7 +163,7 @@ int proc_show_cmdline(struct text *out, struct inode *inode)
 
 	if (!mm)
 		return err;
-	mutex_lock(&mm->lock);
+	command_lock(&mm->lock);
 	arg_start = mm->arg_start;
 	arg_end = mm->arg_end;
 	env_start = mm->env_start;
@@ -192,7 +192,7 @@ int proc_show_environ(struct text *out, struct inode *inode)
 
 	if (!mm)
 		return err;
-	mutex_lock(&mm->lock);
+	command_lock(&mm->lock);
 	start = mm->env_start;
 	end = mm->env_end;
 	mutex_unlock(&mm->lock);
@@ -207,7 +207,7 @@ int proc_show_auxv(struct text *out, struct inode *inode)
 
 	if (!mm)
 		return err;
-	MUTEX_GUARD(&mm->lock);
+	COMMAND_GUARD(&mm->lock);
 	text_write(out, mm->auxv, MIN(mm->auxv_len, (unsigned)ARRAY_SIZE(mm->auxv)) * 8);
 	return 0;
 }

@@ -194,7 +194,7 @@ static void read_layout(struct task *t, struct layout *l)
 		l->start_code = l->end_code = 0;
 		return;
 	}
-	mutex_lock(&mm->lock);
+	command_lock(&mm->lock);
 	l->vsize = mm->total_vm * PAGE_SIZE;
 	if (may) {
 		l->start_code = mm->start_code;
@@ -308,7 +308,7 @@ int proc_show_statm(struct text *out, struct inode *inode)
 		text_puts(out, "0 0 0 0 0 0 0\n");
 		return 0;
 	}
-	mutex_lock(&mm->lock);
+	command_lock(&mm->lock);
 	text_printf(out, "%lu %lu %lu %lu 0 %lu 0\n", mm->total_vm, u.rss_pages, u.shared_pages,
 		    (ROUND_UP(mm->end_code, PAGE_SIZE) - ROUND_DOWN(mm->start_code, PAGE_SIZE)) /
 			    PAGE_SIZE,
@@ -393,7 +393,7 @@ static void status_memory(struct text *out, struct task *t)
 	if (!mm)
 		return;
 	proc_usage(t, false, &u);
-	mutex_lock(&mm->lock);
+	command_lock(&mm->lock);
 	mm->hiwater_vm = MAX(mm->hiwater_vm, mm->total_vm);
 	mm->hiwater_rss = MAX(mm->hiwater_rss, u.rss_pages);
 	text = (ROUND_UP(mm->end_code, PAGE_SIZE) - ROUND_DOWN(mm->start_code, PAGE_SIZE)) >> 10;

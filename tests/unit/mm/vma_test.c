@@ -141,6 +141,14 @@ int platform_as_usage(struct platform_as *as, struct platform_usage *usage)
 	return -ESRCH;
 }
 
+void platform_block_begin(void)
+{
+}
+
+void platform_block_end(void)
+{
+}
+
 void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len)
 {
 	text_changes++;
