@@ -86,6 +86,8 @@ static void stops_and_continues(void)
 	siginfo_t info;
 	pid_t pid = child_that(sleep_forever);
 
+	/* In a group of its own it is not orphaned: SIGTSTP works. */
+	CHECK_EQ(setpgid(pid, pid), 0);
 	kill(pid, SIGSTOP);
 	CHECK_EQ(waitpid(pid, &status, WUNTRACED), pid);
 	CHECK(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP);
@@ -191,13 +193,17 @@ static void orphans_go_to_the_subreaper(void)
 		if (g == 0) {
 			pid_t before = getppid();
 
+			write(p[1], "r", 1);
 			while (getppid() == before)
 				usleep(1000);
 			before = getppid();
 			write(p[1], &before, sizeof(before));
 			_exit(9);
 		}
-		_exit(g & 0x7f);
+		char ready;
+
+		read(p[0], &ready, 1);
+		_exit(0);
 	}
 	CHECK_EQ(waitpid(mid, &status, 0), mid);
 	pid_t parent = 0;
@@ -303,7 +309,8 @@ static void many_children(void)
 		child_that(exit_3);
 	while (wait(NULL) > 0)
 		got++;
-	CHECK_EQ(got, N);
+	/* As PID 1, orphans of earlier checks, too. */
+	CHECK(got >= N);
 }
 
 int main(void)
