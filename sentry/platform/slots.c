@@ -148,6 +148,17 @@ struct platform_ctx *ctx_alloc(struct platform_as *as, int index, void *owner)
 	return ctx;
 }
 
+/* Who gave a context to the guest may look at it once more (its state, its slot) while another
+ * worker already ends it: so contexts are freed a while later. */
+static void free_later(struct platform_ctx *ctx)
+{
+	static struct platform_ctx *waiting[512];
+	static _Atomic unsigned next;
+
+	free(__atomic_exchange_n(&waiting[atomic_fetch_add(&next, 1) % ARRAY_SIZE(waiting)], ctx,
+				 __ATOMIC_ACQ_REL));
+}
+
 void ctx_free(struct platform_ctx *ctx)
 {
 	struct platform_as *as = ctx->as;
@@ -162,7 +173,7 @@ void ctx_free(struct platform_ctx *ctx)
 		as->used[ctx->index / 64] &= ~(1ULL << (ctx->index % 64));
 	mutex_unlock(&as->lock);
 	platform_as_put(as);
-	free(ctx);
+	free_later(ctx);
 }
 
 void tid_insert(struct platform_ctx *ctx)

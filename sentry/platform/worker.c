@@ -21,9 +21,9 @@
 #include "sentry/platform/systrap.h"
 
 #define WORKER_STACK (256 * 1024)
-#define SPIN_NS	     20000 /* how long a worker polls a slot */
-#define HOT_NS	     50000
-#define HOT_EVENTS   8
+#define SPIN_NS 20000 /* how long a worker polls a slot */
+#define HOT_NS 50000
+#define HOT_EVENTS 8
 
 static struct {
 	struct mutex lock;
@@ -283,15 +283,14 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 /* True if the context gave back the turn, and we own it now. */
 static bool try_claim(struct platform_ctx *ctx)
 {
-	return __atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) == TURN_SENTRY &&
-	       ctx_claim(ctx);
+	return __atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) == TURN_SENTRY && ctx_claim(ctx);
 }
 
 /*
- * Spinning. A context is hot when its events come within HOT_NS of the resume, several in a row. The
- * notification wakes its peer on the same CPU, so before a worker polls it moves to another one: polling
- * where the stub waits to run would keep it from running. A context whose polls are in vain is left
- * alone for a while that doubles each time: no CPU is idle, then.
+ * Spinning. A context is hot when its events come within HOT_NS of the resume, several in a row.
+ * The notification wakes its peer on the same CPU, so before a worker polls it moves to another
+ * one: polling where the stub waits to run would keep it from running. A context whose polls are in
+ * vain is left alone for a while that doubles each time: no CPU is idle, then.
  */
 static void move_to_other_cpu(void)
 {
@@ -445,19 +444,26 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 
 	w->cur = NULL;
 	if (ctx) {
+		/* Once given away, ctx may be claimed, ended and freed by another worker. */
+		struct listener *l = ctx->listener;
 		uint32_t turn = full || !ctx->fast || !ctx->fpu_live ? TURN_RESUME : TURN_FAST;
 		bool spin = may_spin(ctx);
 
 		if (!spin)
 			ctx->resumed_at = monotonic_ns();
+		listener_get(l);
 		if (!give_to_guest(ctx, turn, spin)) {
+			listener_put(l);
 			ctx->regs.orig_rax = ~0ULL;
 			ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 			return return_event(w, ctx, event, true);
 		}
-		if (spin && spin_for_event(ctx))
+		if (spin && spin_for_event(ctx)) {
+			listener_put(l);
 			return return_event(w, ctx, event, false);
-		worker_take_lead(w, ctx->listener);
+		}
+		worker_take_lead(w, l);
+		listener_put(l);
 	}
 	return next_loop(w, event);
 }
@@ -465,10 +471,13 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 int platform_resume(struct platform_ctx *ctx)
 {
 	struct worker *w = worker_self();
+	struct listener *l = ctx->listener;
 
 	if (w->cur == ctx)
 		w->cur = NULL;
+	listener_get(l);
 	if (!give_to_guest(ctx, TURN_RESUME, false)) {
+		listener_put(l);
 		ctx->regs.orig_rax = ~0ULL;
 		ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 		worker_dispatch(ctx);
@@ -476,8 +485,9 @@ int platform_resume(struct platform_ctx *ctx)
 	}
 	if (!w->cur)
 		worker_drop_lead(w); /* not a worker's loop: it will not receive */
-	if (w->lead != ctx->listener)
-		worker_ensure_leader(ctx->listener);
+	if (w->lead != l)
+		worker_ensure_leader(l);
+	listener_put(l);
 	return 0;
 }
 
