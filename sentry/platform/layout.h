@@ -15,7 +15,9 @@
 #define SLOT_SIZE 0x10000ULL
 #define SLOTS_PER_AS 4096ULL
 #define SLOT_REGION (SLOT_SIZE * SLOTS_PER_AS) /* 256 MiB of addresses; pages on demand */
-#define STUB_END (STUB_SLOTS + SLOT_REGION)
+#define STUB_VDSO      (STUB_SLOTS + SLOT_REGION)
+#define STUB_VDSO_SIZE 0x100000ULL
+#define STUB_END       (STUB_VDSO + STUB_VDSO_SIZE)
 
 /* Inside a slot. Signal frames are pushed from SLOT_STACK_TOP down. The frame that iretq loads lies
  * in the middle of the signal stack: a kick that interrupts the resume sequence is then still "on
@@ -108,6 +110,12 @@ struct stub_header {
 /* What the zygote needs to begin with; copied into the slot's FPU buffer by the sentry. */
 struct zygote_args {
 	uint64_t slots_fd;
+	/* The host's vDSO and its data pages, each mapping by itself, to be moved to STUB_VDSO as they
+	 * lie. */
+	uint64_t vdso_start, vdso_pieces;
+	struct {
+		uint64_t start, size;
+	} vdso_piece[4];
 	uint64_t trap_prog_len, notify_prog_len; /* struct sock_filter follow, trap first */
 };
 

@@ -161,8 +161,8 @@ static void exit_let_through(struct listener *l, struct platform_ctx *ctx, uint6
 static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ctx, uint64_t id,
 				     struct platform_ctx *mine)
 {
-	/* A worker that polls may have taken the event already and given the turn back: then this ring
-	 * is late and means nothing. */
+	/* A worker that polls may have taken the event already and given the turn back: then this
+	 * ring is late and means nothing. */
 	if (__atomic_load_n(&ctx->slot->turn, __ATOMIC_SEQ_CST) != TURN_SENTRY) {
 		respond(l, id, false);
 		return NULL;

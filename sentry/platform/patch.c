@@ -7,11 +7,11 @@
  *   shape C   0f 05 3d ii ii ii ii            syscall; cmp $imm,%eax        (7 bytes)
  *   becomes   ff 24 25 d0 d1 d2 d3 [90]       jmp *table_entry
  *
- * The table lies at 0x7e06....: in shape A the bytes 06 7e stand where `syscall` stood, and 06 is no
- * instruction, so that a jump straight to the old syscall raises SIGILL and is taken for it. In B and C
- * a thread may stand, in saved registers, just behind the syscall: patch_fix_resume() sends it to the
- * trampoline. Sites with a jump to that place are not patched, nor is anything while another thread
- * of the process is in the guest.
+ * The table lies at 0x7e06....: in shape A the bytes 06 7e stand where `syscall` stood, and 06 is
+ * no instruction, so that a jump straight to the old syscall raises SIGILL and is taken for it. In
+ * B and C a thread may stand, in saved registers, just behind the syscall: patch_fix_resume() sends
+ * it to the trampoline. Sites with a jump to that place are not patched, nor is anything while
+ * another thread of the process is in the guest.
  *
  * Trampoline, 64 bytes:  [mov $nr,%eax]  movabs $back,%rcx  movabs $entry,%r11  jmp *%r11
  *                        syscall   (never run; a restarted call backs up to it)
@@ -26,15 +26,15 @@
 
 extern const char stub_image[];
 
-#define TABLE	     PLATFORM_RESERVED_START
-#define TABLE_SIZE   0x10000ULL
-#define TRAMPOLINES  (TABLE + TABLE_SIZE)
-#define TRAMP_SIZE   64
-#define MAX_PATCHES  1024
-#define HOT_BUCKETS  256
-#define HOT_COUNT    6
+#define TABLE PLATFORM_RESERVED_START
+#define TABLE_SIZE 0x10000ULL
+#define TRAMPOLINES (TABLE + TABLE_SIZE)
+#define TRAMP_SIZE 64
+#define MAX_PATCHES 1024
+#define HOT_BUCKETS 256
+#define HOT_COUNT 6
 /* How far around a site jumps into it are looked for. */
-#define WINDOW_SIZE  4096
+#define WINDOW_SIZE 4096
 
 _Static_assert(MAX_PATCHES *TRAMP_SIZE <= PLATFORM_RESERVED_END - TRAMPOLINES, "they fit");
 
@@ -108,12 +108,12 @@ static void patch_insert(struct patches *p, uint64_t after, uint64_t back)
 
 	while (p->patch[i].back)
 		i = (i + 1) % MAX_PATCHES;
-	p->patch[i] = (struct patch){ after, back };
+	p->patch[i] = (struct patch){after, back};
 }
 
 static ssize_t peek(struct platform_as *as, uint64_t addr, void *buf, size_t n)
 {
-	struct iovec local = { buf, n }, remote = { (void *)addr, n };
+	struct iovec local = {buf, n}, remote = {(void *)addr, n};
 
 	return platform_read_mem(as, &local, 1, &remote, 1);
 }
@@ -147,11 +147,11 @@ static bool jump_target(const uint8_t *code, size_t size, uint64_t base, uint64_
 }
 
 struct site {
-	uint64_t start;	    /* of what is overwritten */
-	unsigned length;    /* 7 or 8 */
-	uint8_t before[5];  /* instruction that runs before */
+	uint64_t start;	   /* of what is overwritten */
+	unsigned length;   /* 7 or 8 */
+	uint8_t before[5]; /* instruction that runs before */
 	unsigned nbefore;
-	uint8_t behind[6];  /* and after the call */
+	uint8_t behind[6]; /* and after the call */
 	unsigned nbehind;
 };
 
@@ -175,15 +175,15 @@ static bool site_recognize(struct platform_as *as, uint64_t rip, struct site *si
 	if (p[-2] != 0x0f || p[-1] != 0x05)
 		return false;
 	if (p[-7] == 0xb8) {
-		*site = (struct site){ .start = rip - 7, .length = 7, .nbefore = 5 };
+		*site = (struct site){.start = rip - 7, .length = 7, .nbefore = 5};
 		memcpy(site->before, p - 7, 5);
 		/* The mov's immediate must not be jumped into; the syscall may be. */
 		return true;
 	}
 	if (p[0] == 0x48 && p[1] == 0x3d)
-		*site = (struct site){ .start = rip - 2, .length = 8, .nbehind = 6 };
+		*site = (struct site){.start = rip - 2, .length = 8, .nbehind = 6};
 	else if (p[0] == 0x3d)
-		*site = (struct site){ .start = rip - 2, .length = 7, .nbehind = 5 };
+		*site = (struct site){.start = rip - 2, .length = 7, .nbehind = 5};
 	else
 		return false;
 	memcpy(site->behind, p, site->nbehind);
@@ -218,7 +218,7 @@ static bool alone_in_guest(struct platform_as *as)
 {
 	struct platform_ctx *ctx;
 
-	TAILQ_FOREACH(ctx, &as->ctxs, as_link)
+	TAILQ_FOREACH (ctx, &as->ctxs, as_link)
 		if (ctx->state != CTX_OWNED)
 			return false;
 	return true;
@@ -229,7 +229,7 @@ static void patch_site(struct platform_ctx *ctx, struct patches *p, const struct
 	struct platform_as *as = ctx->as;
 	uint64_t tramp = TRAMPOLINES + p->count * TRAMP_SIZE, back;
 	uint64_t entry = TABLE + p->count * 8;
-	uint8_t code[TRAMP_SIZE], jump[8] = { 0xff, 0x24, 0x25, 0, 0, 0, 0, 0x90 };
+	uint8_t code[TRAMP_SIZE], jump[8] = {0xff, 0x24, 0x25, 0, 0, 0, 0, 0x90};
 
 	back = build_trampoline(site, tramp, code);
 	memcpy(jump + 3, &entry, 4);

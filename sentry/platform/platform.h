@@ -157,7 +157,7 @@ int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
 /* A range of the guest's addresses that the platform uses for its trampolines: the kernel maps
  * nothing there and unmaps nothing there. */
 #define PLATFORM_RESERVED_START 0x7e060000ULL
-#define PLATFORM_RESERVED_END	0x7e080000ULL
+#define PLATFORM_RESERVED_END 0x7e080000ULL
 
 /* Text at this range may have changed (munmap, mmap over it, made writable): forget patches. */
 void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len);

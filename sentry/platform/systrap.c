@@ -26,6 +26,8 @@ int platform_init(const struct platform_config *config)
 	sigaddset(&set, STUB_EXIT_SIGNAL);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	ret = slots_init();
+	if (!ret)
+		ret = vdso_init();
 	return ret ? ret : zygote_start();
 }
 
@@ -65,9 +67,4 @@ struct guest_regs *platform_regs(struct platform_ctx *ctx)
 
 void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id)
 {
-}
-
-int platform_vdso(const void **image, size_t *size, int *fd, uint64_t *offset)
-{
-	return -ENOSYS;
 }

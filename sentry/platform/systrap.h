@@ -61,10 +61,10 @@ struct platform_ctx {
 	_Atomic pid_t tid;
 	uint64_t notif_id; /* an unanswered doorbell, or 0 */
 	_Atomic int kicked;
-	bool fast;	      /* the last event came through the patched entry */
-	bool fpu_live;	      /* the guest's FPU state is in the CPU of the stub */
-	bool fpu_pending;     /* fpu_addr is to be loaded */
-	uint64_t fpu_addr;    /* stub address of the FPU image, checked */
+	bool fast;	   /* the last event came through the patched entry */
+	bool fpu_live;	   /* the guest's FPU state is in the CPU of the stub */
+	bool fpu_pending;  /* fpu_addr is to be loaded */
+	uint64_t fpu_addr; /* stub address of the FPU image, checked */
 	/* Spinning: see worker.c */
 	uint32_t heat;	      /* events in a row that came soon after the resume */
 	uint32_t spin_misses; /* spins in vain since the last good run */
@@ -93,7 +93,7 @@ struct platform_as {
 	uint64_t used[SLOTS_PER_AS / 64]; /* slots in use */
 	_Atomic bool dead;		  /* the stub is gone or being killed */
 	struct patches *patches; /* patched sites, or NULL; owned by whoever owns a context */
-	_Atomic unsigned end; /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */
+	_Atomic unsigned end;	 /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */
 };
 
 /* Whoever sets the second of these reaps the pid and frees the address space. */
@@ -143,6 +143,11 @@ void tid_insert(struct platform_ctx *ctx);
 void tid_remove(struct platform_ctx *ctx);
 struct platform_ctx *tid_find(pid_t tid);
 
+/* vdso.c */
+int vdso_init(void);
+void vdso_describe(struct zygote_args *args); /* where the host's is, to be moved */
+void vdso_disable(void);
+
 /* zygote.c */
 int zygote_start(void);
 int zygote_fresh(struct platform_as *as); /* fills pid and listener */
@@ -180,7 +185,8 @@ int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint6
 void patch_consider(struct platform_ctx *ctx);
 /* Before a full resume: where to go instead of regs.rip, if a patch stands there. */
 void patch_fix_resume(struct platform_ctx *ctx);
-/* A SIGILL: true if it is a jump to the syscall of a patched site; the event becomes that syscall. */
+/* A SIGILL: true if it is a jump to the syscall of a patched site; the event becomes that syscall.
+ */
 bool patch_is_syscall(struct platform_ctx *ctx);
 struct patches *patches_get(struct patches *p);
 void patches_put(struct patches *p);

@@ -100,6 +100,7 @@ static void write_zygote_args(struct slot *slot)
 	struct sock_filter *prog = (struct sock_filter *)(args + 1);
 
 	args->slots_fd = (uint64_t)systrap.slots_fd;
+	vdso_describe(args);
 	args->trap_prog_len = trap_filter(prog, MAX_PROG);
 	args->notify_prog_len = notify_filter(prog + args->trap_prog_len, MAX_PROG);
 }
@@ -206,6 +207,8 @@ int zygote_start(void)
 		kill(systrap.zygote_pid, SIGKILL);
 		return ret ? ret : (int)slot->cmd_result;
 	}
+	if (!slot->scratch[3])
+		vdso_disable();
 	return 0;
 }
 

@@ -298,12 +298,23 @@ static long install_filter(void *filter, unsigned len, unsigned flags)
 void zygote_main(struct slot *slot)
 {
 	struct zygote_args *args = (void *)((char *)slot + SLOT_FPU);
-	uint64_t slot_page_end = STUB_END;
 
+	uint64_t stub_vdso = STUB_VDSO;
+
+	stub_syscall(SYS_munmap, STUB_VDSO, STUB_VDSO_SIZE, 0, 0, 0, 0);
+	for (uint64_t i = 0; i < args->vdso_pieces; i++) {
+		uint64_t start = args->vdso_piece[i].start, size = args->vdso_piece[i].size;
+		uint64_t to = STUB_VDSO + (start - args->vdso_start);
+
+		if ((uint64_t)stub_syscall(SYS_mremap, start, size, size, 3 /* MAYMOVE|FIXED */, to,
+					   0) != to)
+			stub_vdso = 0;
+	}
+	slot->scratch[3] = stub_vdso;
 	stub_syscall(SYS_munmap, 0, STUB_TEXT, 0, 0, 0, 0);
 	stub_syscall(SYS_munmap, STUB_TEXT + STUB_TEXT_SIZE,
 		     STUB_SLOTS - STUB_TEXT - STUB_TEXT_SIZE, 0, 0, 0, 0);
-	stub_syscall(SYS_munmap, slot_page_end, 0x7ffffffff000 - slot_page_end, 0, 0, 0, 0);
+	stub_syscall(SYS_munmap, STUB_END, 0x7ffffffff000 - STUB_END, 0, 0, 0, 0);
 	__asm__ volatile("wrgsbase %0" : : "r"(slot));
 	set_signal_stack(slot);
 	set_handlers(slot);
