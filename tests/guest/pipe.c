@@ -231,6 +231,15 @@ static void both_ends_are_one_inode(void)
 	CHECK(again >= 0);
 	CHECK_EQ(write(again, "x", 1), 1);
 	CHECK_EQ(read(fd[0], link1, 8), 1);
+	/* Opening a pipe's end again does not wait, even if the other side is gone. */
+	close(again);
+	close(fd[1]);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd[0]);
+	again = open(path, O_RDONLY);
+	CHECK(again >= 0);
+	CHECK_EQ(read(again, link1, 8), 0);
+	close(again);
+	close(fd[0]);
 }
 
 int main(void)

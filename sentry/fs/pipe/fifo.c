@@ -53,6 +53,7 @@ static struct pipe *fifo_get(struct inode *inode)
 		pipe_free(fresh);
 		return inode->fifo;
 	}
+	fresh->is_fifo = true;
 	inode->fifo = fresh;
 	mutex_unlock(&fifo_lock);
 	return fresh;
@@ -111,7 +112,7 @@ static int open_ends(struct file *file, struct pipe *p)
 
 	mutex_lock(&p->lock);
 	file->pos = 0;
-	if (file->can_write && !file->can_read && nonblock && !p->readers) {
+	if (p->is_fifo && file->can_write && !file->can_read && nonblock && !p->readers) {
 		mutex_unlock(&p->lock);
 		return -ENXIO;
 	}
@@ -125,13 +126,14 @@ static int open_ends(struct file *file, struct pipe *p)
 		if (p->writers++ == 0)
 			wake_up_all(&p->rd_wait, ~0U);
 	}
-	if (!file->can_write && !p->writers) {
+	/* Pipes that are opened again (/proc/PID/fd) wait for nobody. */
+	if (p->is_fifo && !file->can_write && !p->writers) {
 		if (nonblock)
 			file->pos = (int64_t)p->w_counter;
 		else
 			wait_writer = true;
 	}
-	if (!file->can_read && !p->readers)
+	if (p->is_fifo && !file->can_read && !p->readers)
 		wait_reader = true;
 	seen = wait_writer ? p->w_counter : p->r_counter;
 	mutex_unlock(&p->lock);

@@ -20,6 +20,7 @@ struct pipe {
 	struct pipe_ring ring;
 	unsigned readers, writers;     /* open ends */
 	uint64_t r_counter, w_counter; /* ends ever opened: what a blocking open waits for */
+	bool is_fifo;		       /* has a name: opens wait for the other side */
 	unsigned files;		       /* open files and opens under way; fifo_lock */
 	/* One splice at a time may take data out, or put data in, without the lock: others wait. */
 	bool read_claimed, write_claimed;
