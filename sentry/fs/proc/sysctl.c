@@ -114,17 +114,34 @@ static int show_unprivileged_ports(struct text *out, struct inode *inode)
 	return 0;
 }
 
+/* The mode bits count for everybody: root may not write what nobody may. */
+static int sysctl_permission(struct inode *inode, int mask)
+{
+	uint32_t bits = inode->mode;
+
+	if (current && current->cred->fsuid == 0)
+		bits >>= 6;
+	else if (current && cred_in_group(current->cred, 0))
+		bits >>= 3;
+	return mask & ~bits & (MAY_READ | MAY_WRITE | MAY_EXEC) ? -EACCES : 0;
+}
+
+static const struct inode_operations sysctl_iops = {
+	.permission = sysctl_permission,
+	.setattr = pseudo_setattr,
+};
+
 #define DIR(NAME, CHILDREN)                                                                        \
 	{                                                                                          \
 		.name = (NAME), .mode = S_IFDIR | 0555, .children = (CHILDREN)                     \
 	}
 #define TEXT(NAME, SHOW)                                                                           \
 	{                                                                                          \
-		.name = (NAME), .mode = S_IFREG | 0444, .show = (SHOW)                             \
+		.name = (NAME), .mode = S_IFREG | 0444, .show = (SHOW), .iops = &sysctl_iops       \
 	}
 #define FIXED(NAME, CONTENT)                                                                       \
 	{                                                                                          \
-		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT)                       \
+		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT), .iops = &sysctl_iops \
 	}
 
 static const struct pseudo_node random_nodes[] = {

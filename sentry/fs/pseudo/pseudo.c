@@ -20,7 +20,7 @@ static int link_get_link(struct inode *inode, char **target, struct path *jump)
 }
 
 /* Modes and owners are the kernel's to say. */
-static int pseudo_setattr(struct inode *inode, struct iattr *attr)
+int pseudo_setattr(struct inode *inode, struct iattr *attr)
 {
 	return attr->valid & (ATTR_MODE | ATTR_UID | ATTR_GID) ? -EPERM : 0;
 }

@@ -56,6 +56,8 @@ int pseudo_lookup_in(const struct pseudo_node *nodes, struct inode *dir, struct 
 /* Emits the nodes; position `base` is the first. Returns false when the buffer is full. */
 bool pseudo_emit(const struct pseudo_node *nodes, struct inode *dir, struct dir_context *ctx,
 		 int64_t base);
+/* inode_operations.setattr: modes and owners cannot be changed. */
+int pseudo_setattr(struct inode *inode, struct iattr *attr);
 extern const struct inode_operations pseudo_dir_iops;
 extern const struct file_operations pseudo_dir_fops;
 

@@ -20,8 +20,6 @@ static int text_open(struct inode *inode, struct file *file)
 
 	if (err)
 		return err;
-	if (file->can_write && !node->write)
-		return -EACCES;
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return -ENOMEM;
