@@ -266,6 +266,10 @@ static ssize_t write_fd(struct tmpfs_data *d, struct iov_iter *from, uint64_t po
 		uint64_t want = MIN(n, room);
 
 		err = charge_write(d, pos, pos + want);
+		if (err) { /* estimates may have been too high */
+			settle(d);
+			err = charge_write(d, pos, pos + want);
+		}
 		if (err && PAGE - pos % PAGE < want) {
 			/* Nearly full: page by page. */
 			want = PAGE - pos % PAGE;
