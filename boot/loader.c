@@ -30,9 +30,6 @@
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/vfs_init.h"
 
-/* Waits until the console's output has been written, where it is written in the background. */
-void tty_console_drain(struct tty *tty) __attribute__((weak));
-
 struct loader {
 	const struct sandbox_spec *spec;
 	int link;
@@ -231,7 +228,7 @@ static void *waiter_main(void *arg)
 	struct loader *l = arg;
 	int status = kernel_wait_group(l->init);
 
-	if (l->console && tty_console_drain)
+	if (l->console)
 		tty_console_drain(l->console);
 	link_send(l->link, LINK_EXIT, status, NULL);
 	/* The init of the pid namespace: every stub goes with it. */
