@@ -25,8 +25,8 @@ struct gofer {
 	int n;
 	bool squash;
 	char path[GOFER_PATH_MAX + 1], path2[GOFER_PATH_MAX + 1];
-	unsigned char message[GOFER_REQUEST_MAX];
-	unsigned char data[GOFER_DATA_MAX];
+	_Alignas(struct gofer_request) unsigned char message[GOFER_REQUEST_MAX];
+	_Alignas(8) unsigned char data[GOFER_DATA_MAX];
 };
 
 int gofer_decode(const void *msg, size_t n, struct gofer_call *call, char *path, char *path2)

@@ -163,6 +163,65 @@ static void a_lent_fd_survives_eviction(void **state)
 	host_fd_cache_set_limit(256);
 }
 
+/* Several threads read, look up and list under a limit that makes nearly every access evict. */
+struct reader {
+	struct host_tree *t;
+	unsigned seed;
+	int bad;
+};
+
+static void *read_at_random(void *arg)
+{
+	struct reader *r = arg;
+
+	for (int i = 0; i < 2000; i++) {
+		char name[32], buf[64];
+		struct kstat st;
+		ssize_t n;
+
+		r->seed = r->seed * 1103515245 + 12345;
+		snprintf(name, sizeof(name), "d%u/f%u", (r->seed >> 8) % 4, (r->seed >> 16) % 10);
+		n = tree_read(r->t, name, buf, sizeof(buf));
+		if (n != (ssize_t)strlen(name) || strcmp(buf, name))
+			r->bad++;
+		if (i % 16 == 0)
+			tree_forget(r->t);
+		if (i % 16 == 8 && tree_stat(r->t, "d1/none", &st) != -ENOENT)
+			r->bad++;
+	}
+	return NULL;
+}
+
+static void readers_and_eviction_agree(void **state)
+{
+	struct reader readers[4];
+	pthread_t threads[4];
+	struct host_tree t;
+	char name[32], path[256];
+
+	host_fd_cache_set_limit(3);
+	assert_int_equal(start(&t, true, true, true), 0);
+	for (int d = 0; d < 4; d++) {
+		snprintf(name, sizeof(name), "d%d", d);
+		host_tree_path(&t, name, path, sizeof(path));
+		assert_int_equal(mkdir(path, 0755), 0);
+		for (int i = 0; i < 10; i++) {
+			snprintf(name, sizeof(name), "d%d/f%d", d, i);
+			host_tree_put(&t, name, name, 0644);
+		}
+	}
+	for (int i = 0; i < 4; i++) {
+		readers[i] = (struct reader){.t = &t, .seed = i * 7919 + 1};
+		assert_int_equal(pthread_create(&threads[i], NULL, read_at_random, &readers[i]), 0);
+	}
+	for (int i = 0; i < 4; i++) {
+		pthread_join(threads[i], NULL);
+		assert_int_equal(readers[i].bad, 0);
+	}
+	host_tree_stop(&t);
+	host_fd_cache_set_limit(256);
+}
+
 static void hard_links_are_one_inode(void **state)
 {
 	struct host_tree t;
@@ -332,6 +391,7 @@ int main(void)
 		cmocka_unit_test(the_gofer_opens_what_a_bare_uid_may_not),
 		cmocka_unit_test(host_fds_stay_within_the_limit),
 		cmocka_unit_test(a_lent_fd_survives_eviction),
+		cmocka_unit_test(readers_and_eviction_agree),
 		cmocka_unit_test(hard_links_are_one_inode),
 		cmocka_unit_test(a_volume_sees_what_the_host_changes),
 		cmocka_unit_test(changes_reach_the_host),
