@@ -90,6 +90,7 @@ int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint6
 		atomic_fetch_sub(&ctx->listener->in_guest, 1);
 	}
 	ctx->cmd_armed = 0;
+	ctx->seq = slot->seq;
 	if (!ret && result)
 		*result = __atomic_load_n(&slot->cmd_result, __ATOMIC_RELAXED);
 	return ret;

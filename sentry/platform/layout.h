@@ -88,6 +88,8 @@ struct slot {
 	int32_t pid, tid;
 	uint32_t uid, euid, gid, egid;
 
+	uint32_t seq; /* counts what the stub has handed over; the doorbell's argument */
+	uint32_t seq_pad;
 	uint64_t scratch[4]; /* the patched entry saves what it needs before it has a stack */
 };
 

@@ -158,22 +158,27 @@ static void exit_let_through(struct listener *l, struct platform_ctx *ctx, uint6
 }
 
 /* The doorbell. Returns the context if it now has an event for whoever received this. */
-static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ctx, uint64_t id,
-				     struct platform_ctx *mine)
+static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ctx,
+				     const struct seccomp_notif *n, struct platform_ctx *mine)
 {
-	/* A worker that polls may have taken the event already and given the turn back: then this
-	 * ring is late and means nothing. */
-	if (__atomic_load_n(&ctx->slot->turn, __ATOMIC_SEQ_CST) != TURN_SENTRY) {
+	uint32_t seq = (uint32_t)n->data.args[0];
+	uint64_t id = n->id;
+
+	/* A worker that polls may have taken the event already and given the turn back: then this ring
+	 * is late and means nothing. */
+	if (seq == ctx->seq) {
 		respond(l, id, false);
 		return NULL;
 	}
 	if (ctx_claim(ctx)) {
+		ctx->seq = seq;
 		ctx->notif_id = id;
 		ctx_load_event(ctx, &ctx->event);
 		return ctx;
 	}
 	if (ctx == mine) {
 		/* My command is done. */
+		ctx->seq = seq;
 		ctx->notif_id = id;
 		ctx->cmd_done = 1;
 		return NULL;
@@ -208,7 +213,7 @@ struct platform_ctx *listener_receive(struct listener *l, struct platform_ctx *m
 		return NULL;
 	}
 	if (n.data.nr == DOORBELL_NR)
-		return doorbell(l, ctx, n.id, mine);
+		return doorbell(l, ctx, &n, mine);
 	if (ctx->cmd_armed && (uint64_t)(uint32_t)n.data.nr == ctx->cmd_nr &&
 	    args_equal(&n.data, ctx->cmd_args)) {
 		ctx->cmd_armed = 0;

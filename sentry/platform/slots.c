@@ -135,6 +135,8 @@ struct platform_ctx *ctx_alloc(struct platform_as *as, int index, void *owner)
 	ctx->as = as;
 	ctx->index = (uint32_t)index;
 	ctx->listener = as->listener;
+	listener_get(ctx->listener);
+	refcount_init(&ctx->refs);
 	ctx->owner = owner;
 	ctx->fpu_live = true;
 	slot = ctx->slot = slot_of(as->index, ctx->index);
@@ -144,19 +146,18 @@ struct platform_ctx *ctx_alloc(struct platform_as *as, int index, void *owner)
 	slot->spin = 0;
 	slot->self = slot_stub_addr(ctx->index);
 	slot->fast = 0;
+	ctx->seq = slot->seq;
 	slot->fpstate = 0;
 	return ctx;
 }
 
-/* Who gave a context to the guest may look at it once more (its state, its slot) while another
- * worker already ends it: so contexts are freed a while later. */
-static void free_later(struct platform_ctx *ctx)
+void ctx_put(struct platform_ctx *ctx)
 {
-	static struct platform_ctx *waiting[512];
-	static _Atomic unsigned next;
-
-	free(__atomic_exchange_n(&waiting[atomic_fetch_add(&next, 1) % ARRAY_SIZE(waiting)], ctx,
-				 __ATOMIC_ACQ_REL));
+	if (refcount_dec(&ctx->refs)) {
+		listener_put(ctx->listener);
+		platform_as_put(ctx->as);
+		free(ctx);
+	}
 }
 
 void ctx_free(struct platform_ctx *ctx)
@@ -172,8 +173,7 @@ void ctx_free(struct platform_ctx *ctx)
 	if (ctx->tid != as->pid)
 		as->used[ctx->index / 64] &= ~(1ULL << (ctx->index % 64));
 	mutex_unlock(&as->lock);
-	platform_as_put(as);
-	free_later(ctx);
+	ctx_put(ctx);
 }
 
 void tid_insert(struct platform_ctx *ctx)

@@ -59,6 +59,8 @@ struct platform_ctx {
 	struct guest_regs regs;
 	_Atomic int state;
 	_Atomic pid_t tid;
+	struct refcount refs; /* whoever owns it; a worker that has just given it to the guest */
+	_Atomic uint32_t seq; /* the last hand-over that was taken; a ring with it is late */
 	uint64_t notif_id; /* an unanswered doorbell, or 0 */
 	_Atomic int kicked;
 	bool fast;	   /* the last event came through the patched entry */
@@ -128,7 +130,12 @@ struct platform_as *as_alloc(void);
 void as_free(struct platform_as *as);
 void as_kill_all(void);
 struct platform_ctx *ctx_alloc(struct platform_as *as, int index, void *owner);
-void ctx_free(struct platform_ctx *ctx); /* frees the slot, drops the as reference */
+void ctx_free(struct platform_ctx *ctx); /* frees the slot, drops the owner's reference */
+void ctx_put(struct platform_ctx *ctx);
+static inline void ctx_get(struct platform_ctx *ctx)
+{
+	refcount_inc(&ctx->refs);
+}
 static inline struct slot *slot_of(uint32_t as_index, uint32_t index)
 {
 	return (struct slot *)(systrap.slots + as_index * SLOT_REGION + index * SLOT_SIZE);

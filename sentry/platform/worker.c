@@ -283,7 +283,10 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 /* True if the context gave back the turn, and we own it now. */
 static bool try_claim(struct platform_ctx *ctx)
 {
-	return __atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) == TURN_SENTRY && ctx_claim(ctx);
+	if (__atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE) != TURN_SENTRY || !ctx_claim(ctx))
+		return false;
+	ctx->seq = ctx->slot->seq;
+	return true;
 }
 
 /*
@@ -444,26 +447,25 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 
 	w->cur = NULL;
 	if (ctx) {
-		/* Once given away, ctx may be claimed, ended and freed by another worker. */
-		struct listener *l = ctx->listener;
 		uint32_t turn = full || !ctx->fast || !ctx->fpu_live ? TURN_RESUME : TURN_FAST;
 		bool spin = may_spin(ctx);
 
 		if (!spin)
 			ctx->resumed_at = monotonic_ns();
-		listener_get(l);
+		/* Once given away, ctx may be claimed and ended by another worker. */
+		ctx_get(ctx);
 		if (!give_to_guest(ctx, turn, spin)) {
-			listener_put(l);
+			ctx_put(ctx);
 			ctx->regs.orig_rax = ~0ULL;
 			ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 			return return_event(w, ctx, event, true);
 		}
 		if (spin && spin_for_event(ctx)) {
-			listener_put(l);
+			ctx_put(ctx);
 			return return_event(w, ctx, event, false);
 		}
-		worker_take_lead(w, l);
-		listener_put(l);
+		worker_take_lead(w, ctx->listener);
+		ctx_put(ctx);
 	}
 	return next_loop(w, event);
 }
@@ -471,23 +473,21 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 int platform_resume(struct platform_ctx *ctx)
 {
 	struct worker *w = worker_self();
-	struct listener *l = ctx->listener;
 
 	if (w->cur == ctx)
 		w->cur = NULL;
-	listener_get(l);
+	ctx_get(ctx);
 	if (!give_to_guest(ctx, TURN_RESUME, false)) {
-		listener_put(l);
 		ctx->regs.orig_rax = ~0ULL;
 		ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
 		worker_dispatch(ctx);
-		return 0;
+	} else {
+		if (!w->cur)
+			worker_drop_lead(w); /* not a worker's loop: it will not receive */
+		if (w->lead != ctx->listener)
+			worker_ensure_leader(ctx->listener);
 	}
-	if (!w->cur)
-		worker_drop_lead(w); /* not a worker's loop: it will not receive */
-	if (w->lead != l)
-		worker_ensure_leader(l);
-	listener_put(l);
+	ctx_put(ctx);
 	return 0;
 }
 

@@ -146,6 +146,7 @@ zygote_enter(int text_fd, int slots_fd, uint64_t entry, uint64_t rseq_area)
 {
 	if (rseq_area)
 		raw_syscall(SYS_rseq, rseq_area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG, 0, 0);
+	raw_syscall(SYS_prctl, 15 /* PR_SET_NAME */, "moat-stub", 0, 0, 0, 0);
 	raw_syscall(SYS_prctl, 1 /* PR_SET_PDEATHSIG */, SIGKILL, 0, 0, 0, 0);
 	raw_syscall(SYS_mmap, STUB_TEXT, STUB_TEXT_SIZE, PROT_READ | PROT_EXEC,
 		    MAP_SHARED | MAP_FIXED, text_fd, 0);

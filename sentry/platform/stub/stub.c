@@ -45,6 +45,9 @@ static void wait_turn(struct slot *slot)
 /* Gives the turn to the sentry and waits to get it back; returns the new turn. */
 static uint32_t hand_over(struct slot *slot)
 {
+	uint32_t seq = slot->seq + 1;
+
+	slot->seq = seq;
 	__atomic_store_n(&slot->turn, TURN_SENTRY, __ATOMIC_SEQ_CST);
 	switch (__atomic_load_n(&slot->wake, __ATOMIC_SEQ_CST)) {
 	case WAKE_FUTEX:
@@ -52,7 +55,7 @@ static uint32_t hand_over(struct slot *slot)
 		break;
 	case WAKE_DOORBELL:
 		/* A kick that comes before the sentry has received the ring takes it back. */
-		while (stub_syscall(DOORBELL_NR, 0, 0, 0, 0, 0, 0) == -4 /* EINTR */ &&
+		while (stub_syscall(DOORBELL_NR, seq, 0, 0, 0, 0, 0) == -4 /* EINTR */ &&
 		       __atomic_load_n(&slot->turn, __ATOMIC_SEQ_CST) == TURN_SENTRY)
 			;
 		break;
