@@ -187,8 +187,12 @@ int linux_serve(int stop_fd)
 			int fd = ev[i].data.fd;
 			char buf[512];
 
-			if (fd == stop_fd)
+			if (fd == stop_fd) {
+				close(la);
+				close(lh);
+				close(ep);
 				return 0;
+			}
 			if (fd == la || fd == lh) {
 				int c = accept4(fd, NULL, NULL, SOCK_NONBLOCK);
 
