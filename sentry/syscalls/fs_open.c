@@ -7,10 +7,11 @@
 #include "sentry/vfs/fd.h"
 #include "sentry/vfs/namei.h"
 
+#define LARGEFILE 0100000 /* the C library has it as 0: 64-bit programs always mean it */
 #define VALID_OPEN_FLAGS                                                                           \
 	(O_ACCMODE | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_APPEND | O_NONBLOCK | O_SYNC |      \
-	 O_DSYNC | O_ASYNC | O_DIRECT | 0100000 /* O_LARGEFILE */ | O_DIRECTORY | O_NOFOLLOW |     \
-	 O_NOATIME | O_CLOEXEC | O_PATH | __O_TMPFILE)
+	 O_DSYNC | O_ASYNC | O_DIRECT | LARGEFILE | O_DIRECTORY | O_NOFOLLOW | O_NOATIME |         \
+	 O_CLOEXEC | O_PATH | __O_TMPFILE)
 
 /* Opens and installs: the fd or -errno. */
 static long open_fd(int dfd, uaddr_t uname, uint64_t flags, uint32_t mode, unsigned lookup)
@@ -34,17 +35,17 @@ static long open_fd(int dfd, uaddr_t uname, uint64_t flags, uint32_t mode, unsig
 
 SYSCALL_DEFINE4(openat, int, dfd, uaddr_t, name, int, flags, uint32_t, mode)
 {
-	return open_fd(dfd, name, (uint32_t)flags & VALID_OPEN_FLAGS, mode, 0);
+	return open_fd(dfd, name, ((uint32_t)flags & VALID_OPEN_FLAGS) | LARGEFILE, mode, 0);
 }
 
 SYSCALL_DEFINE3(open, uaddr_t, name, int, flags, uint32_t, mode)
 {
-	return open_fd(AT_FDCWD, name, (uint32_t)flags & VALID_OPEN_FLAGS, mode, 0);
+	return open_fd(AT_FDCWD, name, ((uint32_t)flags & VALID_OPEN_FLAGS) | LARGEFILE, mode, 0);
 }
 
 SYSCALL_DEFINE2(creat, uaddr_t, name, uint32_t, mode)
 {
-	return open_fd(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC, mode, 0);
+	return open_fd(AT_FDCWD, name, O_CREAT | O_WRONLY | O_TRUNC | LARGEFILE, mode, 0);
 }
 
 static int resolve_to_lookup(uint64_t resolve, unsigned *lookup)
