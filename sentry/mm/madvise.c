@@ -18,6 +18,9 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
+/* A command must not take so long that the stub is thought dead. */
+#define POPULATE_STEP (64UL << 20)
+
 /* --- madvise ---------------------------------------------------------------------------------- */
 
 static int check_vma(const struct vm_area *vma, int advice)
@@ -97,6 +100,12 @@ static bool host_advice(int advice)
 	}
 }
 
+static bool read_pattern(int advice)
+{
+	return advice == MADV_NORMAL || advice == MADV_RANDOM || advice == MADV_SEQUENTIAL ||
+	       advice == MADV_WILLNEED;
+}
+
 static int apply(struct mm *mm, struct platform_ctx *ctx, struct vm_area **vma, uint64_t start,
 		 uint64_t end, int advice)
 {
@@ -114,8 +123,9 @@ static int apply(struct mm *mm, struct platform_ctx *ctx, struct vm_area **vma, 
 			(*vma)->flags = ((*vma)->flags | set) & ~clear;
 		return ret;
 	}
-	/* Merging pages across processes is off, as on a kernel where KSM does not run. */
-	if (!host_advice(advice))
+	/* Merging pages across processes is off, as on a kernel where KSM does not run; how memory
+	 * without a file is read matters to nobody. */
+	if (!host_advice(advice) || (read_pattern(advice) && (*vma)->host_fd < 0))
 		return 0;
 	ret = platform_madvise(ctx, start, end - start, advice);
 	/* Text that comes back from its file has lost what the platform patched. */
@@ -171,6 +181,26 @@ int mm_madvise(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t 
 	return ret ? ret : unmapped;
 }
 
+/* --- making resident ---------------------------------------------------------------------------
+ */
+
+void mm_populate(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end)
+{
+	struct vm_area *vma;
+
+	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
+		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);
+		bool write = (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED);
+
+		if (vma->prot == PROT_NONE || (vma->flags & VM_GROWSDOWN))
+			continue;
+		for (; from < to; from += POPULATE_STEP)
+			if (platform_madvise(ctx, from, MIN(to - from, POPULATE_STEP),
+					     write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
+				break;
+	}
+}
+
 /* --- mlock ------------------------------------------------------------------------------------ */
 
 static uint64_t unlocked_bytes(struct mm *mm, uint64_t start, uint64_t end)
@@ -182,22 +212,6 @@ static uint64_t unlocked_bytes(struct mm *mm, uint64_t start, uint64_t end)
 		if (!(vma->flags & VM_LOCKED))
 			bytes += MIN(vma->end, end) - MAX(vma->start, start);
 	return bytes;
-}
-
-/* Makes pages resident as far as they can be; the host's swapping is its own business. */
-static void populate(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end)
-{
-	struct vm_area *vma;
-
-	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
-		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);
-		bool write = (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED);
-
-		if (vma->prot == PROT_NONE || (vma->flags & VM_GROWSDOWN))
-			continue;
-		platform_madvise(ctx, from, to - from,
-				 write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
-	}
 }
 
 static int set_locked(struct mm *mm, uint64_t start, uint64_t end, bool lock)
@@ -251,7 +265,7 @@ int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t le
 		return -ENOMEM;
 	ret = set_locked(mm, start, end, true);
 	if (!ret && !onfault)
-		populate(mm, ctx, start, end);
+		mm_populate(mm, ctx, start, end);
 	return ret;
 }
 
@@ -282,7 +296,7 @@ int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
 	if (flags & MCL_CURRENT) {
 		set_locked(mm, GUEST_MMAP_MIN, GUEST_TASK_SIZE, true);
 		if (!(flags & MCL_ONFAULT))
-			populate(mm, ctx, GUEST_MMAP_MIN, GUEST_TASK_SIZE);
+			mm_populate(mm, ctx, GUEST_MMAP_MIN, GUEST_TASK_SIZE);
 	}
 	return 0;
 }

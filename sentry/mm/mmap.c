@@ -103,7 +103,7 @@ static uint64_t mapped_bytes(struct mm *mm, uint64_t start, uint64_t end)
 	return bytes;
 }
 
-static int host_map(struct platform_ctx *ctx, const struct vm_area *vma, int flags)
+static int host_map(struct platform_ctx *ctx, const struct vm_area *vma)
 {
 	int host = MAP_FIXED | (vma->flags & VM_SHARED ? MAP_SHARED : MAP_PRIVATE);
 
@@ -111,8 +111,6 @@ static int host_map(struct platform_ctx *ctx, const struct vm_area *vma, int fla
 		host |= MAP_ANONYMOUS;
 	if (vma->flags & VM_NORESERVE)
 		host |= MAP_NORESERVE;
-	if (((flags & MAP_POPULATE) && !(flags & MAP_NONBLOCK)) || (vma->flags & VM_LOCKED))
-		host |= MAP_POPULATE;
 	return platform_mmap(ctx, vma->start, vma->end - vma->start, vma->prot, host, vma->host_fd,
 			     vma->host_offset);
 }
@@ -149,7 +147,7 @@ int64_t mm_map(struct mm *mm, struct platform_ctx *ctx, const struct map_request
 	if (!vma)
 		return -ENOMEM;
 	text = mm_range_has_text(mm, start, end);
-	ret = host_map(ctx, vma, req->flags);
+	ret = host_map(ctx, vma);
 	if (ret) {
 		vma_merge_range(mm, start, end);
 		vma_free(vma);
@@ -160,6 +158,9 @@ int64_t mm_map(struct mm *mm, struct platform_ctx *ctx, const struct map_request
 	vma_merge(mm, vma);
 	if (text)
 		platform_text_changed(mm->as, start, req->len);
+	if ((req->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE ||
+	    (req->vm_flags & VM_LOCKED))
+		mm_populate(mm, ctx, start, end);
 	return start;
 }
 
