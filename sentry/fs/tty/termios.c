@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sentry/fs/tty/tty_impl.h"
+#include "sentry/kernel/cred.h"
 #include "sentry/kernel/restart.h"
 
 /* asm/termios.h's, which cannot be included next to the C library's. */
@@ -81,6 +82,54 @@ static int write_termio(const struct termios2 *t, uint64_t arg)
 	return put_user(arg, o);
 }
 
+/* Bits that TIOCSLCKTRMIOS locked stay as they are. */
+static void keep_locked(struct termios2 *new, const struct termios2 *old,
+			const struct termios2 *locked)
+{
+#define KEEP(field) (new->field = (new->field & ~locked->field) | (old->field & locked->field))
+	KEEP(c_iflag);
+	KEEP(c_oflag);
+	KEEP(c_cflag);
+	KEEP(c_lflag);
+#undef KEEP
+	for (size_t i = 0; i < sizeof(new->c_cc); i++)
+		if (locked->c_cc[i])
+			new->c_cc[i] = old->c_cc[i];
+}
+
+static long lock_termios(struct tty *tty, unsigned cmd, uint64_t arg)
+{
+	struct termios2 t = {0};
+
+	if (cmd == TIOCSLCKTRMIOS) {
+		if (!capable(CAP_SYS_ADMIN))
+			return -EPERM;
+		if (copy_from_user(&t, arg, TERMIOS_SIZE))
+			return -EFAULT;
+		MUTEX_GUARD(&tty->lock);
+		tty->termios_locked = t;
+		return 0;
+	}
+	mutex_lock(&tty->lock);
+	t = tty->termios_locked;
+	mutex_unlock(&tty->lock);
+	return copy_to_user(arg, &t, TERMIOS_SIZE);
+}
+
+/* "Software carrier": the CLOCAL bit by another name. */
+static long soft_carrier(struct tty *tty, unsigned cmd, uint64_t arg)
+{
+	int on;
+
+	if (cmd == TIOCGSOFTCAR)
+		return put_user(arg, (int)((tty->termios.c_cflag & CLOCAL) != 0));
+	if (get_user(&on, arg))
+		return -EFAULT;
+	MUTEX_GUARD(&tty->lock);
+	tty->termios.c_cflag = (tty->termios.c_cflag & ~(uint32_t)CLOCAL) | (on ? CLOCAL : 0);
+	return 0;
+}
+
 static long set_termios(struct tty *tty, unsigned cmd, uint64_t arg)
 {
 	bool wait = cmd != TCSETS && cmd != TCSETS2 && cmd != TCSETA;
@@ -103,6 +152,7 @@ static long set_termios(struct tty *tty, unsigned cmd, uint64_t arg)
 			return err;
 	}
 	mutex_lock(&tty->lock);
+	keep_locked(&t, &tty->termios, &tty->termios_locked);
 	if (flush)
 		ldisc_flush_input(tty);
 	old_lflag = tty->termios.c_lflag;
@@ -142,6 +192,12 @@ long termios_ioctl(struct tty *tty, unsigned cmd, uint64_t arg)
 		if (cmd == TCGETA)
 			return write_termio(&t, arg);
 		return copy_to_user(arg, &t, cmd == TCGETS ? TERMIOS_SIZE : sizeof(t));
+	case TIOCGLCKTRMIOS:
+	case TIOCSLCKTRMIOS:
+		return lock_termios(tty, cmd, arg);
+	case TIOCGSOFTCAR:
+	case TIOCSSOFTCAR:
+		return soft_carrier(tty, cmd, arg);
 	default:
 		return -ENOIOCTLCMD;
 	}

@@ -35,7 +35,7 @@ struct tty {
 	int index; /* of a pty */
 	struct mutex lock;
 
-	struct termios2 termios;
+	struct termios2 termios, termios_locked;
 	struct tty_winsize winsize;
 
 	/* Input, processed. Positions count up; modulo TTY_IN_SIZE they index. */
