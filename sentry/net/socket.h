@@ -53,7 +53,7 @@ struct socket_ops {
 	uint32_t (*poll)(struct socket *sock, struct poll_table *pt);
 	long (*ioctl)(struct socket *sock, unsigned cmd, uint64_t arg); /* -ENOIOCTLCMD */
 	int (*shutdown)(struct socket *sock, int how);
-	/* Options, `val` a copy of at most SOCKOPT_MAX bytes (len may be larger). -ENOPROTOOPT: not
+	/* Options, `val` a copy of at most SOCKOPT_MAX bytes (len may be larger). -ENOIOCTLCMD: not
 	 * the family's; SOL_SOCKET then has generic ones. getsockopt sets *len to what it wrote. */
 	int (*setsockopt)(struct socket *sock, int level, int name, const void *val, unsigned len);
 	int (*getsockopt)(struct socket *sock, int level, int name, void *val, unsigned *len);
@@ -109,6 +109,8 @@ int sockopt_set(struct socket *sock, int level, int name, const void *val, unsig
 int sockopt_get(struct socket *sock, int level, int name, void *val, unsigned *len);
 /* The generic part alone, for families that want to see what a value came to. */
 int sockopt_set_generic(struct socket *sock, int name, const void *val, unsigned len);
+/* net_ns->destroy once a family keeps something in it: net/netns.c. */
+void socket_ns_destroy(struct net_ns *ns);
 /* ioctls about interfaces, the same on sockets of all families: net/ifreq.c. */
 long socket_interface_ioctl(struct socket *sock, unsigned cmd, uint64_t arg);
 

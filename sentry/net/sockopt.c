@@ -150,7 +150,7 @@ int sockopt_set(struct socket *sock, int level, int name, const void *val, unsig
 	if (sock->ops->setsockopt) {
 		int ret = sock->ops->setsockopt(sock, level, name, val, len);
 
-		if (ret != -ENOPROTOOPT)
+		if (ret != -ENOIOCTLCMD)
 			return ret;
 	}
 	if (level != SOL_SOCKET)
@@ -243,7 +243,7 @@ int sockopt_get(struct socket *sock, int level, int name, void *val, unsigned *l
 	if (sock->ops->getsockopt) {
 		int ret = sock->ops->getsockopt(sock, level, name, val, len);
 
-		if (ret != -ENOPROTOOPT)
+		if (ret != -ENOIOCTLCMD)
 			return ret;
 	}
 	if (level != SOL_SOCKET)

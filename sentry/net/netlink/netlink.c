@@ -283,7 +283,7 @@ static int netlink_setsockopt(struct socket *sock, int level, int name, const vo
 	int v;
 
 	if (level != SOL_NETLINK)
-		return -ENOPROTOOPT;
+		return -ENOIOCTLCMD;
 	if (len < sizeof(v))
 		return -EINVAL;
 	memcpy(&v, val, sizeof(v));

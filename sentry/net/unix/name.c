@@ -32,12 +32,6 @@ void unix_addr_put(struct unix_addr *a)
 		free(a);
 }
 
-static void table_free(struct net_ns *ns)
-{
-	free(ns->unix_sockets);
-	ns->unix_sockets = NULL;
-}
-
 /* name_lock held. NULL: no memory. */
 static struct name_table *table_of(struct unix_sock *u)
 {
@@ -45,8 +39,7 @@ static struct name_table *table_of(struct unix_sock *u)
 		return &initial_table;
 	if (!u->net->unix_sockets) {
 		u->net->unix_sockets = calloc(1, sizeof(struct name_table));
-		if (u->net->unix_sockets && !u->net->destroy)
-			u->net->destroy = table_free;
+		u->net->destroy = socket_ns_destroy;
 	}
 	return u->net->unix_sockets;
 }

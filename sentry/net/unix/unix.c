@@ -242,7 +242,7 @@ int unix_setsockopt(struct socket *sock, int level, int name, const void *val, u
 	int number;
 
 	if (level != SOL_SOCKET || len < sizeof(number))
-		return -ENOPROTOOPT;
+		return -ENOIOCTLCMD;
 	memcpy(&number, val, sizeof(number));
 	if (name == SO_REUSEPORT && number)
 		return -EOPNOTSUPP;
@@ -253,7 +253,7 @@ int unix_setsockopt(struct socket *sock, int level, int name, const void *val, u
 		u->sndbuf = sock->sndbuf;
 		return ret;
 	}
-	return -ENOPROTOOPT;
+	return -ENOIOCTLCMD;
 }
 
 int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigned *len)
@@ -261,7 +261,7 @@ int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigne
 	struct unix_sock *u = sock->sk;
 
 	if (level != SOL_SOCKET)
-		return -ENOPROTOOPT;
+		return -ENOIOCTLCMD;
 	switch (name) {
 	case SO_PEERCRED: {
 		struct ucred cred = {0};
@@ -285,7 +285,7 @@ int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigne
 		return 0;
 	}
 	default:
-		return -ENOPROTOOPT;
+		return -ENOIOCTLCMD;
 	}
 }
 

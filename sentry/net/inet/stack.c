@@ -1,0 +1,135 @@
+/* One TCP/IP stack per network namespace, driven by the kernel's timer thread. */
+#include <errno.h>
+#include <linux/if_addr.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdlib.h>
+
+#include "sentry/kernel/task.h"
+#include "sentry/kernel/timer.h"
+#include "sentry/net/inet/inet.h"
+
+#define STACK_MEMORY_MIN (16UL << 20)
+
+struct inet_stack {
+	struct netstack *stack;
+	struct net_wheel *wheel;
+	struct ktimer timer;
+};
+
+/* The stack of tasks without a namespace object; initial_lock. */
+static struct mutex initial_lock = MUTEX_INIT;
+static void *initial_stack;
+
+static void wheel_due(struct ktimer *timer)
+{
+	struct inet_stack *st = container_of(timer, struct inet_stack, timer);
+	int64_t next;
+
+	net_wheel_run(st->wheel);
+	next = net_wheel_next(st->wheel);
+	if (next != INT64_MAX)
+		ktimer_arm(&st->timer, next);
+}
+
+/* A timer is due before the wheel was to be turned: under the wheel's lock, so the timer thread
+ * finds out when. */
+static void wheel_wake(void *arg)
+{
+	struct inet_stack *st = arg;
+
+	ktimer_arm(&st->timer, monotonic_ns());
+}
+
+static int loopback_up(struct netstack *s)
+{
+	struct net_addr_info v4 = {.ifindex = 1,
+				   .family = AF_INET,
+				   .prefix = 8,
+				   .scope = RT_SCOPE_HOST,
+				   .flags = IFA_F_PERMANENT};
+	struct net_addr_info v6 = {.ifindex = 1,
+				   .family = AF_INET6,
+				   .addr = IN6ADDR_LOOPBACK_INIT,
+				   .prefix = 128,
+				   .scope = RT_SCOPE_HOST,
+				   .flags = IFA_F_PERMANENT | IFA_F_NODAD};
+	struct net_link *lo = net_link_by_index(s, 1);
+	int ret;
+
+	if (!lo)
+		return -ENODEV;
+	ret = net_link_set_flags(lo, IFF_UP, IFF_UP);
+	net_link_put(lo);
+	v4.addr.s6_addr[0] = 127;
+	v4.addr.s6_addr[3] = 1;
+	if (!ret)
+		ret = net_addr_add(s, &v4);
+	/* The stack may have given it itself when the link came up. */
+	if (!ret || ret == -EEXIST)
+		ret = net_addr_add(s, &v6);
+	return ret == -EEXIST ? 0 : ret;
+}
+
+static int make_stack(struct inet_stack **out)
+{
+	struct inet_stack *st = calloc(1, sizeof(*st));
+	struct net_config config = {0};
+	int ret;
+
+	if (!st)
+		return -ENOMEM;
+	ktimer_init(&st->timer, wheel_due);
+	ret = net_wheel_create(&config.env, wheel_wake, st, &st->wheel);
+	if (ret) {
+		free(st);
+		return ret;
+	}
+	config.memory_limit = MAX(kernel.total_memory / 8, STACK_MEMORY_MIN);
+	ret = netstack_create(&config, &st->stack);
+	if (!ret) {
+		ret = loopback_up(st->stack);
+		if (ret)
+			netstack_destroy(st->stack);
+	}
+	if (ret) {
+		ktimer_cancel_sync(&st->timer);
+		net_wheel_destroy(st->wheel);
+		free(st);
+		return ret;
+	}
+	*out = st;
+	return 0;
+}
+
+int inet_stack_of(struct net_ns *ns, struct netstack **out)
+{
+	void **slot = ns ? &ns->stack : &initial_stack;
+	struct inet_stack *st;
+	int ret;
+
+	MUTEX_GUARD(ns ? &ns->lock : &initial_lock);
+	if (!*slot) {
+		ret = make_stack(&st);
+		if (ret)
+			return ret;
+		*slot = st;
+		if (ns)
+			ns->destroy = socket_ns_destroy;
+	}
+	st = *slot;
+	*out = st->stack;
+	return 0;
+}
+
+void inet_stack_destroy(struct net_ns *ns)
+{
+	struct inet_stack *st = ns->stack;
+
+	if (!st)
+		return;
+	ns->stack = NULL;
+	netstack_destroy(st->stack);
+	ktimer_cancel_sync(&st->timer);
+	/* Connections that still drain have their timers on the wheel: it stays, small and idle. */
+}
