@@ -30,7 +30,7 @@ if __name__ == "__main__":
     try: subprocess.run(["/no/such/program"])
     except FileNotFoundError as e: print(e)
     r, w = os.pipe(); os.set_inheritable(w, True)
-    os.dup2(w, 9); subprocess.run(["sh", "-c", "echo through >&9"], close_fds=False); os.close(9); os.close(w); print(os.read(r, 100))
+    os.dup2(w, 200); subprocess.run(["bash", "-c", "echo through >&200"], close_fds=False); os.close(200); os.close(w); print(os.read(r, 100))
     print(subprocess.run(["pwd"], cwd="/usr", capture_output=True).stdout, subprocess.run(["env"], env={"A": "b"}, capture_output=True).stdout)
     pid = os.posix_spawn("/bin/echo", ["echo", "spawned"], {}); print(os.waitpid(pid, 0)[1])
     sys.exit(5)
