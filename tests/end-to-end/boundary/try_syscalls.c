@@ -74,6 +74,7 @@ static void by_jump(long site, const void *registers)
 	register long r9 __asm__("r9") = r->arg[5];
 	long ret;
 
+	signal(SIGSEGV, SIG_DFL);
 	/* The instruction is followed by code of the stub: it does not come back here. */
 	__asm__ volatile("jmp *%[site]"
 			 : "=a"(ret)
@@ -129,7 +130,7 @@ int main(void)
 		{1023, {0}},
 		{0x40000000 | SYS_getppid, {0}},
 	};
-	unsigned sites = 0;
+	volatile unsigned sites = 0;
 
 	for (long nr = 0; nr < LAST_NUMBER; nr++)
 		attempt(by_libc, nr, NULL);
