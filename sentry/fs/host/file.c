@@ -280,16 +280,17 @@ static int iterate(struct file *file, struct dir_context *ctx)
 /* Changes of a directory were made by the gofer, and what it has done is not undone by us. */
 static int dir_fsync(struct file *file, int64_t start, int64_t end, bool datasync)
 {
-	int __close_fd fd = -1;
-	int dir_fd = host_fd_get(object_of(file), false);
+	int fd = host_fd_get(object_of(file), false), ret = 0;
 
-	if (dir_fd < 0)
-		return dir_fd;
-	fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	host_fd_put(object_of(file), false);
 	if (fd < 0)
-		return errno == EACCES ? 0 : -errno;
-	return fsync(fd) && errno != EROFS && errno != EINVAL ? -errno : 0;
+		return fd;
+	platform_block_begin();
+	/* EBADF: O_PATH, since the sentry may not read it. */
+	if (fsync(fd) && errno != EROFS && errno != EINVAL && errno != EBADF)
+		ret = -errno;
+	platform_block_end();
+	host_fd_put(object_of(file), false);
+	return ret;
 }
 
 const struct file_operations host_file_fops = {

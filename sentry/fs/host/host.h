@@ -59,7 +59,7 @@ struct host_object {
 	int64_t btime;		/* ns; tells a new file with an old number */
 	struct host_node *node; /* its path; the node lock to change */
 	struct mutex lock;	/* opening fds, loading the listing */
-	struct host_fd rd, wr;	/* O_RDONLY (directories: O_PATH) and O_RDWR */
+	struct host_fd rd, wr;	/* O_RDONLY (or O_PATH: unreadable directories), O_RDWR */
 	struct dirlist *list;	/* of a directory, on cached mounts */
 	_Atomic uint64_t blocks;
 	_Atomic int opens, write_opens; /* files on it */

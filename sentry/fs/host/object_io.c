@@ -51,6 +51,14 @@ static int open_object(struct host_object *o, int flags)
 	return steal_fd(&fd);
 }
 
+/* For names beneath it, and for reading if that is permitted. */
+static int open_directory(struct host_object *o)
+{
+	int fd = open_object(o, O_RDONLY | O_DIRECTORY);
+
+	return fd == -EACCES || fd == -EPERM ? open_object(o, O_PATH | O_DIRECTORY) : fd;
+}
+
 static int fd_get_slow(struct host_object *o, struct host_fd *slot)
 {
 	uint32_t type = atomic_load(&o->inode->mode) & S_IFMT;
@@ -61,7 +69,7 @@ static int fd_get_slow(struct host_object *o, struct host_fd *slot)
 	if (fd >= 0)
 		return fd;
 	if (type == S_IFDIR)
-		fd = slot->write ? -EISDIR : open_object(o, O_PATH | O_DIRECTORY);
+		fd = slot->write ? -EISDIR : open_directory(o);
 	else if (type != S_IFREG)
 		fd = -EACCES;
 	else if (slot->write && o->mount->readonly)
@@ -227,25 +235,25 @@ ssize_t host_read_at(struct host_object *o, struct iov_iter *to, int64_t pos)
 
 static int read_listing(struct host_object *dir, struct dirlist *l)
 {
-	int __close_fd fd = -EACCES;
-	int path_fd;
+	char path[GOFER_PATH_MAX + 1];
+	int __close_fd own = -1;
+	int fd = host_fd_get(dir, false), ret;
 
-	path_fd = host_fd_get(dir, false);
-	if (path_fd < 0)
-		return path_fd;
-	fd = openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		fd = -errno;
+		return fd;
+	/* The fd's position is for one reader at a time. */
+	mutex_lock(&dir->lock);
+	ret = lseek(fd, 0, SEEK_SET) < 0 ? -errno : dirlist_read(l, fd);
+	mutex_unlock(&dir->lock);
 	host_fd_put(dir, false);
-	if (fd == -EACCES || fd == -EPERM) {
-		char path[GOFER_PATH_MAX + 1];
-		int ret = host_node_path(dir->mount, dir->node, NULL, path);
-
-		if (ret)
-			return ret;
-		fd = open_by_gofer(dir, path, O_RDONLY | O_DIRECTORY);
-	}
-	return fd < 0 ? fd : dirlist_read(l, fd);
+	if (ret != -EBADF)
+		return ret;
+	/* O_PATH: reading was not permitted, as it was opened. */
+	ret = host_node_path(dir->mount, dir->node, NULL, path);
+	if (ret)
+		return ret;
+	own = open_by_gofer(dir, path, O_RDONLY | O_DIRECTORY);
+	return own < 0 ? own : dirlist_read(l, own);
 }
 
 int host_dirlist(struct host_object *dir, struct dirlist **out)
