@@ -126,7 +126,10 @@ static void first_call(struct listener *l, const struct seccomp_notif *n)
 		} else if (n->data.nr == SYS_sigaltstack) {
 			uint64_t ss = slot_stub_addr((*p)->index) + offsetof(struct slot, scratch);
 
-			if (!(*p)->as->pid || n->data.args[0] != ss || n->data.args[1])
+			/* Forks share the listener, and the same slot index: it must be a thread
+			 * of this very process. */
+			if (!(*p)->as->pid || n->data.args[0] != ss || n->data.args[1] ||
+			    syscall(SYS_tgkill, (*p)->as->pid, n->pid, 0))
 				continue;
 		} else {
 			break;
