@@ -111,6 +111,12 @@ static void unhash(struct dentry *d)
 	}
 }
 
+/* Acquire: what the last holder did to the dentry has happened. */
+static bool in_use(struct dentry *d)
+{
+	return atomic_load_explicit(&d->refs.n, memory_order_acquire);
+}
+
 static bool stays_cached(const struct dentry *d)
 {
 	return !(atomic_load(&d->flags) & (DCACHE_UNHASHED | DCACHE_NOCACHE));
@@ -201,7 +207,7 @@ static void shrink(struct dentry_list *dead)
 	for (int i = 0; i < SHRINK_SCAN && lru_count > lru_limit; i++) {
 		struct dentry *d = TAILQ_LAST(&lru, dentry_list);
 
-		if (refcount_read(&d->refs) || (atomic_load(&d->flags) & DCACHE_REFERENCED)) {
+		if (in_use(d) || (atomic_load(&d->flags) & DCACHE_REFERENCED)) {
 			atomic_fetch_and(&d->flags, ~DCACHE_REFERENCED);
 			TAILQ_REMOVE(&lru, d, lru);
 			TAILQ_INSERT_HEAD(&lru, d, lru);
@@ -291,15 +297,21 @@ struct dentry *d_make_root(struct super_block *sb, struct inode *inode)
 }
 
 /* Write section. */
+static void lru_add(struct dentry *d)
+{
+	if (atomic_load(&d->flags) & (DCACHE_NOCACHE | DCACHE_PINNED | DCACHE_ON_LRU))
+		return;
+	TAILQ_INSERT_HEAD(&lru, d, lru);
+	lru_count++;
+	atomic_fetch_or(&d->flags, DCACHE_ON_LRU);
+}
+
+/* Write section. */
 static void hash_in(struct dentry *d)
 {
 	atomic_fetch_and(&d->flags, ~DCACHE_UNHASHED);
 	LIST_INSERT_HEAD(&hash_table[bucket_of(d->parent, d->hash)], d, hash_link);
-	if (!(atomic_load(&d->flags) & (DCACHE_NOCACHE | DCACHE_PINNED | DCACHE_ON_LRU))) {
-		TAILQ_INSERT_HEAD(&lru, d, lru);
-		lru_count++;
-		atomic_fetch_or(&d->flags, DCACHE_ON_LRU);
-	}
+	lru_add(d);
 }
 
 void d_add(struct dentry *d)
@@ -345,6 +357,24 @@ void d_drop(struct dentry *d)
 	dcache_write_lock();
 	unhash(d);
 	dcache_write_unlock();
+}
+
+struct inode *d_delete(struct dentry *d)
+{
+	struct inode *inode = NULL;
+
+	dcache_write_lock();
+	if (atomic_load_explicit(&d->refs.n, memory_order_acquire) == 1 && stays_cached(d) &&
+	    !(atomic_load(&d->flags) & DCACHE_PINNED) && !(d->sb->flags & SB_NO_NEGATIVE) &&
+	    TAILQ_EMPTY(&d->children)) {
+		inode = d->inode;
+		d->inode = NULL;
+		lru_add(d);
+	} else {
+		unhash(d);
+	}
+	dcache_write_unlock();
+	return inode;
 }
 
 void d_pin(struct dentry *d)
@@ -452,7 +482,7 @@ void d_prune_children(struct dentry *top)
 
 		next = TAILQ_NEXT(d, sibling);
 		next = next ? first_leaf(next) : parent;
-		if (refcount_read(&d->refs))
+		if (in_use(d))
 			continue;
 		unhash(d);
 		TAILQ_REMOVE(&parent->children, d, sibling);
@@ -476,7 +506,7 @@ void d_kill_tree(struct dentry *root)
 		next = next ? first_leaf(next) : parent;
 		if (atomic_fetch_and(&d->flags, ~DCACHE_PINNED) & DCACHE_PINNED)
 			(void)refcount_dec(&d->refs);
-		if (refcount_read(&d->refs)) {
+		if (in_use(d)) {
 			log_error("dentry %s still in use at the end of its file system", d->name);
 			continue;
 		}

@@ -67,6 +67,9 @@ struct dentry *d_alloc(struct dentry *parent, const char *name, size_t len);
 /* A dentry that stands alone (anonymous files). */
 struct dentry *d_alloc_anon(struct super_block *sb, struct inode *inode);
 void d_add(struct dentry *d); /* makes it findable */
+/* The name was removed; the caller has a reference and the parent's lock. If nobody else uses d it
+ * turns negative and stays: its inode's reference is returned. Otherwise it is unhashed: NULL. */
+struct inode *d_delete(struct dentry *d);
 /* After a rename; the inode locks of both parents and rename_lock are held as VFS rules say. `new`
  * is dropped (or exchanged). */
 void d_move(struct dentry *d, struct dentry *new_d, bool exchange);

@@ -75,7 +75,8 @@ static void fs_set(struct fs *fs, struct path *which, const struct path *path)
 	mutex_lock(&fs->lock);
 	atomic_fetch_add(&fs->seq, 1);
 	old = *which;
-	*which = *path;
+	__atomic_store_n(&which->mnt, path->mnt, __ATOMIC_RELEASE);
+	__atomic_store_n(&which->dentry, path->dentry, __ATOMIC_RELEASE);
 	atomic_fetch_add(&fs->seq, 1);
 	mutex_unlock(&fs->lock);
 	path_put(&old);

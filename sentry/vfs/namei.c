@@ -33,9 +33,10 @@ static bool read_fs(struct fs *fs, struct path *root, struct path *cwd)
 
 	if (seq & 1)
 		return false;
-	*root = fs->root;
-	*cwd = fs->cwd;
-	atomic_thread_fence(memory_order_acquire);
+	root->mnt = __atomic_load_n(&fs->root.mnt, __ATOMIC_ACQUIRE);
+	root->dentry = __atomic_load_n(&fs->root.dentry, __ATOMIC_ACQUIRE);
+	cwd->mnt = __atomic_load_n(&fs->cwd.mnt, __ATOMIC_ACQUIRE);
+	cwd->dentry = __atomic_load_n(&fs->cwd.dentry, __ATOMIC_ACQUIRE);
 	return atomic_load(&fs->seq) == seq;
 }
 

@@ -393,7 +393,7 @@ static int remove_locked(struct place *p, bool is_dir)
 
 static int vfs_remove(int dfd, const char *name, bool is_dir)
 {
-	struct inode *inode;
+	struct inode *inode, *gone;
 	struct place p;
 	int err = walk_begin(&p.walk, dfd, name, 0);
 
@@ -420,10 +420,13 @@ static int vfs_remove(int dfd, const char *name, bool is_dir)
 			d_prune_children(p.child);
 		else
 			fsnotify_inode(IN_ATTRIB, inode); /* the link count */
-		d_drop(p.child);
+		gone = d_delete(p.child);
 		/* Nobody else has it open: the object goes before its name is said to be gone. */
-		if (refcount_read(&p.child->refs) == 1 && (is_dir || !atomic_load(&inode->nlink)))
-			fsnotify_inode_gone(inode);
+		if (gone) {
+			if (is_dir || !atomic_load(&inode->nlink))
+				fsnotify_inode_gone(inode);
+			inode_put(gone);
+		}
 		fsnotify_name(IN_DELETE, p.parent.dentry->inode, p.child->name, inode, 0);
 		inode_put(inode);
 	}
