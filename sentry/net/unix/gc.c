@@ -45,6 +45,8 @@ unsigned unix_total_inflight(void)
 	return total_inflight;
 }
 
+static void run_gc(bool force);
+
 static struct unix_sock *file_unix(struct file *file)
 {
 	struct socket *sock = file_socket(file);
@@ -63,7 +65,7 @@ int unix_fds_charge(struct scm_fds *fds)
 		limit = MAX(limit, INFLIGHT_PRIVILEGED);
 	if (!user_quota_charge(quota, QUOTA_INFLIGHT_FDS, fds->n, limit)) {
 		/* Perhaps most of them are garbage. */
-		unix_gc();
+		run_gc(true);
 		if (!user_quota_charge(quota, QUOTA_INFLIGHT_FDS, fds->n, limit)) {
 			user_quota_put(quota);
 			return -ETOOMANYREFS;
@@ -232,16 +234,19 @@ static void find_garbage(struct unix_msg_queue *hit)
 		}
 }
 
-void unix_gc(void)
+/* force: now, whatever it costs, after a run of another thread. */
+static void run_gc(bool force)
 {
 	struct unix_msg_queue hit = TAILQ_HEAD_INITIALIZER(hit);
 	struct unix_msg *msg;
 	int64_t start;
 
-	if (!mutex_trylock(&gc_lock))
+	if (force)
+		mutex_lock(&gc_lock);
+	else if (!mutex_trylock(&gc_lock))
 		return;
 	start = monotonic_ns();
-	if (start - last_end < 10 * last_took) {
+	if (!force && start - last_end < 10 * last_took) {
 		mutex_unlock(&gc_lock);
 		return;
 	}
@@ -253,4 +258,9 @@ void unix_gc(void)
 		TAILQ_REMOVE(&hit, msg, link);
 		unix_msg_free(msg);
 	}
+}
+
+void unix_gc(void)
+{
+	run_gc(false);
 }
