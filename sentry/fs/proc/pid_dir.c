@@ -92,7 +92,7 @@ static int pid_lookup_child(struct inode *dir, struct dentry *dentry)
 			return -ESRCH;
 		proc_set_owner(dentry->inode, t);
 	}
-	return err;
+	return err ? err : pseudo_absent(dir, dentry);
 }
 
 static const struct inode_operations pid_iops = {

@@ -76,7 +76,7 @@ static int root_lookup(struct inode *dir, struct dentry *dentry)
 	err = pseudo_lookup_in(top_nodes, dir, dentry);
 	if (!err && !dentry->inode)
 		err = pseudo_lookup_in(proc_system_nodes, dir, dentry);
-	return err;
+	return err ? err : pseudo_absent(dir, dentry);
 }
 
 static int root_iterate(struct file *file, struct dir_context *ctx)

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,9 +26,17 @@ int pseudo_setattr(struct inode *inode, struct iattr *attr)
 	return attr->valid & (ATTR_MODE | ATTR_UID | ATTR_GID) ? -EPERM : 0;
 }
 
+/* In proc a name that is not there is an error even for those who want to create it. */
+int pseudo_absent(struct inode *dir, struct dentry *dentry)
+{
+	return !dentry->inode && dir->sb->magic == PROC_SUPER_MAGIC ? -ENOENT : 0;
+}
+
 static int dir_lookup(struct inode *dir, struct dentry *dentry)
 {
-	return pseudo_lookup_in(pseudo(dir)->node->children, dir, dentry);
+	int err = pseudo_lookup_in(pseudo(dir)->node->children, dir, dentry);
+
+	return err ? err : pseudo_absent(dir, dentry);
 }
 
 static int dir_iterate(struct file *file, struct dir_context *ctx)

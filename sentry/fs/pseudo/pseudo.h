@@ -53,6 +53,8 @@ uint64_t pseudo_ino(uint64_t parent_ino, const char *name);
 /* For directories of nodes: looks name up among them; children get dir's pid and number. False if
  * there is no such node. */
 int pseudo_lookup_in(const struct pseudo_node *nodes, struct inode *dir, struct dentry *dentry);
+/* After a lookup that found nothing: 0 (create would be refused) or -ENOENT. */
+int pseudo_absent(struct inode *dir, struct dentry *dentry);
 /* Emits the nodes; position `base` is the first. Returns false when the buffer is full. */
 bool pseudo_emit(const struct pseudo_node *nodes, struct inode *dir, struct dir_context *ctx,
 		 int64_t base);

@@ -1,8 +1,12 @@
 #include "sentry/fs/pseudo/text.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+
+/* Texts live as long as the files that show them: all together they are bounded. */
+static atomic_size_t total;
 
 static bool reserve(struct text *t, size_t n)
 {
@@ -17,8 +21,12 @@ static bool reserve(struct text *t, size_t n)
 		return true;
 	while (cap < need)
 		cap *= 2;
-	p = realloc(t->buf, cap);
+	if (atomic_fetch_add(&total, cap - t->cap) > TEXT_TOTAL_MAX)
+		p = NULL;
+	else
+		p = realloc(t->buf, cap);
 	if (!p) {
+		atomic_fetch_sub(&total, cap - t->cap);
 		t->failed = true;
 		return false;
 	}
@@ -97,6 +105,7 @@ void text_escaped(struct text *t, const char *s, const char *escape)
 
 void text_free(struct text *t)
 {
+	atomic_fetch_sub(&total, t->cap);
 	free(t->buf);
 	*t = (struct text){0};
 }

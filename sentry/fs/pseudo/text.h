@@ -9,7 +9,8 @@
 
 #include "base/compiler.h"
 
-#define TEXT_MAX (64UL << 20)
+#define TEXT_MAX (64UL << 20)	     /* of one text */
+#define TEXT_TOTAL_MAX (128UL << 20) /* of all that are open */
 
 struct text {
 	char *buf; /* malloc'd; not NUL-terminated */

@@ -12,6 +12,8 @@
 #include "sentry/kernel/restart.h"
 #include "sentry/kernel/task.h"
 
+#define MAX_TTYS 4096
+
 /* What a terminal starts with: man 3 termios, "sane". */
 static const struct termios2 default_termios = {
 	.c_iflag = ICRNL | IXON,
@@ -35,14 +37,18 @@ static const struct termios2 default_termios = {
 	.c_ospeed = 38400,
 };
 
+static atomic_int num_ttys; /* of the sandbox; Linux: kernel.pty.max */
+
 struct tty *tty_alloc(enum tty_kind kind)
 {
-	struct tty *tty = calloc(1, sizeof(*tty));
+	struct tty *tty = NULL;
 
-	if (!tty)
-		return NULL;
-	tty->out = malloc(TTY_OUT_SIZE);
-	if (!tty->out) {
+	if (atomic_fetch_add(&num_ttys, 1) < MAX_TTYS)
+		tty = calloc(1, sizeof(*tty));
+	if (tty)
+		tty->out = malloc(TTY_OUT_SIZE);
+	if (!tty || !tty->out) {
+		atomic_fetch_sub(&num_ttys, 1);
 		free(tty);
 		return NULL;
 	}
@@ -75,6 +81,7 @@ void tty_put(struct tty *tty)
 		console_free(tty->console);
 	free(tty->out);
 	free(tty);
+	atomic_fetch_sub(&num_ttys, 1);
 }
 
 uint64_t tty_device(const struct tty *tty)
