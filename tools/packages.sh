@@ -20,12 +20,12 @@ install_missing() {
 BUILD_PACKAGES="gcc libc6-dev make cmake ninja-build pkg-config libseccomp-dev libjansson-dev
 	libcap-dev libbsd-dev libzydis-dev"
 
-# build PRESET FOLDER: configures once, builds what changed.
+# build PRESET FOLDER [TARGET]: configures once, builds what changed.
 build() {
 	local log
 	log=$(mktemp)
 	if { [ -f "$2/build.ninja" ] || cmake --preset "$1" >"$log" 2>&1; } &&
-		cmake --build "$2" >"$log" 2>&1; then
+		cmake --build "$2" ${3:+--target "$3"} >"$log" 2>&1; then
 		rm -f "$log"
 		return 0
 	fi

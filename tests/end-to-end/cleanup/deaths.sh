@@ -33,8 +33,9 @@ for victim in cli gofer sentry zygote stub; do
 	cli) kill -KILL "$cli" ;;
 	gofer) kill -KILL "$gofer" ;;
 	sentry) kill -KILL "$sentry" ;;
-	zygote) for p in $others; do grep -qx moat-zygote "/proc/$p/comm" && kill -KILL "$p"; done ;;
-	stub) kill -KILL ${others##* } ;;
+	# The zygote is the sandbox process's first child: pid 2 of the namespace.
+	zygote) kill -KILL "$(echo "$others" | tr ' ' '\n' | grep . | sort -n | head -1)" ;;
+	stub) kill -KILL "$(echo "$others" | tr ' ' '\n' | grep . | sort -n | tail -1)" ;;
 	esac
 	# A stub is a guest process: its death is an ordinary one, and the program ends with it here
 	# or goes on; the end of its input ends it.
