@@ -17,6 +17,7 @@ struct watched {
 	TAILQ_ENTRY(watched) link;
 	struct thread_group *group; /* counted */
 	int64_t next_xcpu;	    /* ns of CPU time at which SIGXCPU comes again */
+	int without_threads;	    /* looks at which nothing lived in it */
 };
 
 static struct mutex watch_lock = MUTEX_INIT;
@@ -58,7 +59,7 @@ static int64_t check_rlimit(struct watched *w)
 	return soft - used;
 }
 
-static int64_t check(struct watched *w)
+static int64_t check_timers(struct watched *w)
 {
 	int64_t a = check_rlimit(w), b = itimer_check_cpu(w->group);
 	int64_t c = posix_timers_check_cpu(w->group);
@@ -67,6 +68,16 @@ static int64_t check(struct watched *w)
 	return MIN(a, c);
 }
 
+static int64_t check(struct watched *w)
+{
+	/* A process that never started (its fork failed) says good-bye to nobody. */
+	if (w->group->num_live)
+		w->without_threads = 0;
+	else if (++w->without_threads > 3)
+		return INT64_MAX;
+
+	return check_timers(w);
+}
 static void drop(struct watched *w)
 {
 	TAILQ_REMOVE(&watched_groups, w, link);
