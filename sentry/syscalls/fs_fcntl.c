@@ -172,6 +172,11 @@ SYSCALL_DEFINE3(fcntl, int, fd, unsigned, cmd, uint64_t, arg)
 		return set_signal(f, arg);
 	case F_GETSIG:
 		return f->owner_sig;
+	case F_NOTIFY:
+		/* To watch for nothing is to stop watching; there is no dnotify to start. */
+		if (!(arg & ~(uint64_t)DN_MULTISHOT))
+			return 0;
+		return S_ISDIR(f->inode->mode) ? -EINVAL : -ENOTDIR;
 	case F_GETLEASE:
 		return F_UNLCK; /* nobody has one: F_SETLEASE is refused */
 	}
