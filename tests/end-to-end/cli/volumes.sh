@@ -34,7 +34,7 @@ flags=(--volume "$v:/vol")
 out=$(guest 'cd /vol && cat secret private/deep && echo new >new && chmod 640 new && mkdir -m 750 dir &&
 	echo x >dir/file && ln -s target dir/soft && ln dir/file dir/hard && mv old dir/renamed &&
 	rm secret && printf more >>new && cat new && stat -c %h dir/file && ls dir && truncate -s 3 dir/renamed &&
-	touch -d @1000 dir/renamed')
+	touch -d @1000 dir/renamed && perl -e "rename q(dir/renamed), q(dir/again); rename q(dir/again), q(dir/renamed)"')
 same "guest's output" "secret
 deep
 new
