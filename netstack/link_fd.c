@@ -20,7 +20,7 @@
 #define TX_BATCH  64
 #define RX_LINEAR 1900
 #define RX_LARGE  65536
-#define SMALL_TAIL 8192 /* tails up to this are copied, so that the large piece stays */
+#define SMALL_TAIL 16384 /* tails up to this are copied, so that the large piece stays */
 #define VNET_LEN  10
 
 struct rx_slot {

@@ -8,7 +8,7 @@
 #include "base/refcount.h"
 #include "netstack/nbuf.h"
 
-#define NMEM_CLASSES 5
+#define NMEM_CLASSES 6
 #define NMEM_HUGE 255
 
 struct npool {

@@ -103,21 +103,26 @@ void ours_counters(FILE *f)
 }
 
 /* Waits for frames or the next timer and processes them. */
-static void turn(int extra_fd)
+static void turn_for(int extra_fd, int ms)
 {
 	struct pollfd p[2] = { { .fd = net_link_fd_wait_fd(link0, 0), .events = POLLIN },
 			       { .fd = extra_fd, .events = POLLIN } };
 	int64_t next, now;
-	int ms = 1000;
+	int max = ms;
 
 	if (net_link_fd_poll(link0, 0, 256) <= 0) {
 		next = net_wheel_next(wheel);
 		now = monotonic_ns();
 		if (next != INT64_MAX)
 			ms = next <= now ? 0 : (int)((next - now) / 1000000 + 1);
-		poll(p, extra_fd >= 0 ? 2 : 1, ms < 1000 ? ms : 1000);
+		poll(p, extra_fd >= 0 ? 2 : 1, ms < max ? ms : max);
 	}
 	net_wheel_run(wheel);
+}
+
+static void turn(int extra_fd)
+{
+	turn_for(extra_fd, 1000);
 }
 
 static struct net_ep *connect_peer(uint16_t port)
@@ -174,7 +179,7 @@ int ours_bulk(bool send, double seconds, struct result *r)
 	r->gbit = bytes * 8 / (now_seconds() - start) / 1e9;
 	net_ep_close(ep);
 	for (int i = 0; i < 20; i++)
-		turn(-1);
+		turn_for(-1, 5);
 	free(buf);
 	return 0;
 }
