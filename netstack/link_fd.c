@@ -16,12 +16,12 @@
 #ifndef VIRTIO_NET_HDR_GSO_UDP_L4
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
-#define RX_BATCH  32
-#define TX_BATCH  64
+#define RX_BATCH 32
+#define TX_BATCH 64
 #define RX_LINEAR 1900
-#define RX_LARGE  65536
+#define RX_LARGE 65536
 #define SMALL_TAIL 16384 /* tails up to this are copied, so that the large piece stays */
-#define VNET_LEN  10
+#define VNET_LEN 10
 
 struct rx_slot {
 	struct virtio_net_hdr vnet;
@@ -65,9 +65,9 @@ static bool fill_slot(struct netstack *s, struct fd_link *f, struct rx_slot *r)
 			return false;
 	}
 	if (f->vnet_hdr)
-		r->iov[n++] = (struct iovec){ &r->vnet, VNET_LEN };
-	r->iov[n++] = (struct iovec){ r->b->data, RX_LINEAR };
-	r->iov[n++] = (struct iovec){ r->large->bytes, RX_LARGE };
+		r->iov[n++] = (struct iovec){&r->vnet, VNET_LEN};
+	r->iov[n++] = (struct iovec){r->b->data, RX_LINEAR};
+	r->iov[n++] = (struct iovec){r->large->bytes, RX_LARGE};
 	return true;
 }
 
@@ -229,8 +229,8 @@ int net_link_fd_poll(struct net_link *l, unsigned qi, int budget)
 		int n;
 		NET_CONTEXT();
 
-		n = f->is_tap ? receive_tap(l, f, f->queue[qi], budget - done, &batch) :
-				receive_socket(l, f, f->queue[qi], budget - done, &batch);
+		n = f->is_tap ? receive_tap(l, f, f->queue[qi], budget - done, &batch)
+			      : receive_socket(l, f, f->queue[qi], budget - done, &batch);
 		if (n <= 0)
 			return done ? done : n;
 		if (l->features & NET_F_GRO)
@@ -265,9 +265,9 @@ static void fill_vnet(struct virtio_net_hdr *v, const struct nbuf *b)
 	}
 	if (!b->gso)
 		return;
-	v->gso_type = b->gso == NBUF_GSO_TCP4 ? VIRTIO_NET_HDR_GSO_TCPV4 :
-		      b->gso == NBUF_GSO_TCP6 ? VIRTIO_NET_HDR_GSO_TCPV6 :
-						VIRTIO_NET_HDR_GSO_UDP_L4;
+	v->gso_type = b->gso == NBUF_GSO_TCP4	? VIRTIO_NET_HDR_GSO_TCPV4
+		      : b->gso == NBUF_GSO_TCP6 ? VIRTIO_NET_HDR_GSO_TCPV6
+						: VIRTIO_NET_HDR_GSO_UDP_L4;
 	v->gso_size = b->gso_size;
 	v->hdr_len = b->csum_start +
 		     (b->gso == NBUF_GSO_UDP ? 8 : (b->data[b->csum_start + 12] >> 4) * 4);
@@ -282,7 +282,7 @@ static int fill_iov(struct fd_link *f, struct fd_queue *q, unsigned i, struct io
 
 	if (f->vnet_hdr) {
 		fill_vnet(&q->tx_vnet[i], q->tx[i]);
-		iov[n++] = (struct iovec){ &q->tx_vnet[i], VNET_LEN };
+		iov[n++] = (struct iovec){&q->tx_vnet[i], VNET_LEN};
 	}
 	return n + nbuf_iov(q->tx[i], iov + n, NBUF_FRAGS + 1);
 }
@@ -389,9 +389,8 @@ static void fd_release(void *priv)
 	net_free(f->stack, f);
 }
 
-static const struct net_link_ops fd_ops = { .xmit = fd_xmit,
-					    .flush = fd_flush,
-					    .release = fd_release };
+static const struct net_link_ops fd_ops = {
+	.xmit = fd_xmit, .flush = fd_flush, .release = fd_release};
 
 static bool add_queue(struct netstack *s, struct fd_link *f, int fd)
 {

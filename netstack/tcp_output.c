@@ -227,7 +227,8 @@ static int send_segment(struct tcp_ep *tp, struct nbuf *b, uint32_t seq, uint8_t
 		flags |= ecn_flags(tp, &tos, new_data);
 		wnd = flags & TF_RST ? 0 : tcp_select_window(tp);
 	}
-	if (seq_lt(seq, tp->snd_up) && !(flags & (TF_SYN | TF_RST))) {
+	if (seq_lt(tp->snd_una, tp->snd_up) && seq_lt(seq, tp->snd_up) &&
+	    !(flags & (TF_SYN | TF_RST))) {
 		uint32_t off = tp->snd_up - seq;
 
 		flags |= TF_URG;
@@ -465,6 +466,9 @@ static void output_lost(struct tcp_ep *tp)
 	struct tcp_seg *g, *next;
 
 	if (!tp->lost || tp->ca_state < CAS_RECOVERY)
+		return;
+	/* F-RTO has sent new data and waits for what it tells: RFC 5682 §3.1 step 2b. */
+	if (tp->frto && seq_lt(tp->high_seq, tp->snd_nxt))
 		return;
 	for (g = RB_MIN(tcp_seg_tree, &tp->segs); g; g = next) {
 		uint32_t flight = tcp_in_flight(tp);

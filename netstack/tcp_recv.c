@@ -139,8 +139,8 @@ static bool make_room(struct tcp_ep *tp, const struct nbuf *b, bool in_order)
 	 * What lies in the window that we have offered is taken, even if it costs more memory than
 	 * was thought; one packet always, or a small buffer could never move.
 	 */
-	return STAILQ_EMPTY(&tp->ep.rxq) || (tp->ep.rmem + size <= 2 * tp->ep.rcvbuf &&
-					     npool_pressure(tcp_stack(tp)->pool) < 2);
+	return STAILQ_EMPTY(&tp->ep.rxq) ||
+	       (tp->ep.rmem + size <= 2 * tp->ep.rcvbuf && npool_pressure(tcp_stack(tp)->pool) < 2);
 }
 
 /* A short packet goes into the free end of the one before it. */

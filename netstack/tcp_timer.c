@@ -169,6 +169,7 @@ static void retransmit_timeout(struct tcp_ep *tp)
 	struct tcp_seg *head = RB_MIN(tcp_seg_tree, &tp->segs);
 	bool syn = tp->state == TCP_SYN_SENT || tp->state == TCP_SYN_RECV;
 	unsigned max;
+	int64_t delay;
 
 	tp->rtx_mode = RTX_NONE;
 	if (!head)
@@ -208,7 +209,12 @@ static void retransmit_timeout(struct tcp_ep *tp)
 	if (head)
 		tcp_retransmit(tp, head);
 	tp->rtx_mode = RTX_RTO;
-	tcp_timer_set(tp, TT_RTX, net_now(s) + backed_off(tp));
+	delay = backed_off(tp);
+	if (tp->user_timeout_ms) /* not later than the user's limit: RFC 5482 */
+		delay = MIN(delay,
+			    MAX(tp->first_rtx + tp->user_timeout_ms * NSEC_PER_MSEC - net_now(s),
+				NSEC_PER_MSEC));
+	tcp_timer_set(tp, TT_RTX, net_now(s) + delay);
 }
 
 /* Data waits and nothing is outstanding: window closed, corked, or silly-window avoidance. */

@@ -10,20 +10,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define OUR_ADDR   0x0a090001u /* 10.9.0.1: netstack */
-#define PEER_ADDR  0x0a090002u /* 10.9.0.2: Linux, other namespace */
+#define OUR_ADDR 0x0a090001u   /* 10.9.0.1: netstack */
+#define PEER_ADDR 0x0a090002u  /* 10.9.0.2: Linux, other namespace */
 #define LINUX_ADDR 0x0a090003u /* 10.9.0.3: Linux, our namespace */
 
 /* Ports of the peer's services. */
-#define PORT_SINK   7001 /* reads all */
+#define PORT_SINK 7001	 /* reads all */
 #define PORT_SOURCE 7002 /* writes for as long as the connection lives */
-#define PORT_ECHO   7003 /* echoes 64-byte messages */
+#define PORT_ECHO 7003	 /* echoes 64-byte messages */
 /* Ports of the service under test, netstack or Linux. */
 #define PORT_ACCEPT 7010 /* accepts and closes when the peer does */
-#define PORT_HTTP   7011 /* HTTP/1.0: one 4 KiB file */
+#define PORT_HTTP 7011	 /* HTTP/1.0: one 4 KiB file */
 
 struct result {
-	double gbit;	  /* bulk */
+	double gbit;		/* bulk */
 	double mean_us, p99_us; /* request/response */
 	double per_second;	/* connections, HTTP requests */
 	double bytes_each;	/* idle connection */

@@ -32,7 +32,7 @@ int cmp_double(const void *a, const void *b)
 
 static int listen_on(uint16_t port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
@@ -48,7 +48,7 @@ static void use_cubic(int fd)
 
 static int connect_to(uint32_t addr, uint16_t port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	a.sin_addr.s_addr = htonl(addr);
@@ -92,7 +92,7 @@ static void *serve_conn(void *arg)
 
 void linux_peer(void)
 {
-	static const uint16_t ports[] = { PORT_SINK, PORT_SOURCE, PORT_ECHO };
+	static const uint16_t ports[] = {PORT_SINK, PORT_SOURCE, PORT_ECHO};
 	struct pollfd p[3];
 
 	for (int i = 0; i < 3; i++) {
@@ -172,7 +172,7 @@ int linux_serve(int stop_fd)
 {
 	int ep = epoll_create1(0), la = listen_on(PORT_ACCEPT), lh = listen_on(PORT_HTTP);
 	static char body[4096];
-	struct epoll_event ev[256], e = { .events = EPOLLIN };
+	struct epoll_event ev[256], e = {.events = EPOLLIN};
 
 	e.data.fd = la;
 	epoll_ctl(ep, EPOLL_CTL_ADD, la, &e);
@@ -203,9 +203,9 @@ int linux_serve(int stop_fd)
 				continue;
 			}
 			if (recv(fd, buf, sizeof(buf), 0) > 0) {
-				struct iovec iov[2] = { { (void *)http_head, sizeof(http_head) - 1 },
-							{ body, sizeof(body) } };
-				struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+				struct iovec iov[2] = {{(void *)http_head, sizeof(http_head) - 1},
+						       {body, sizeof(body)}};
+				struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
 
 				sendmsg(fd, &m, MSG_NOSIGNAL);
 			}
@@ -216,7 +216,7 @@ int linux_serve(int stop_fd)
 
 int linux_connect_rate(uint32_t addr, double seconds, struct result *r)
 {
-	struct linger lg = { 1, 0 };
+	struct linger lg = {1, 0};
 	double start = now_seconds();
 	unsigned long n = 0;
 

@@ -62,8 +62,10 @@ static void make_namespaces(void)
 		linux_peer();
 	}
 	(void)!read(sync[0], &c, 1);
-	snprintf(cmd, sizeof(cmd), "ip link add va type veth peer name vb netns %d && "
-				   "ip addr add 10.9.0.3/24 dev va && ip link set va up", peer);
+	snprintf(cmd, sizeof(cmd),
+		 "ip link add va type veth peer name vb netns %d && "
+		 "ip addr add 10.9.0.3/24 dev va && ip link set va up",
+		 peer);
 	run(cmd);
 	snprintf(cmd, sizeof(cmd), "/proc/%d/ns/net", peer);
 	peer_ns = open(cmd, O_RDONLY | O_CLOEXEC);
@@ -72,18 +74,17 @@ static void make_namespaces(void)
 
 static int packet_socket(void)
 {
-	struct sockaddr_ll ll = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+	struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
 	int size = 16 << 20;
-	/* Frames to netstack's address or to a group: not those of the baseline, which shares va. */
-	struct sock_filter f[] = { { BPF_LD | BPF_B | BPF_ABS, 0, 0, 0 },
-				   { BPF_JMP | BPF_JSET | BPF_K, 2, 0, 1 },
-				   { BPF_LD | BPF_W | BPF_ABS, 0, 0, 2 },
-				   { BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 1 },
-				   { BPF_RET | BPF_K, 0, 0, 0xffffffff },
-				   { BPF_RET | BPF_K, 0, 0, 0 } };
-	struct sock_fprog prog = { 6, f };
-	struct packet_mreq mr = { .mr_type = PACKET_MR_PROMISC };
+	/* Frames to netstack's address or to a group: not those of the baseline, which shares va.
+	 */
+	struct sock_filter f[] = {
+		{BPF_LD | BPF_B | BPF_ABS, 0, 0, 0}, {BPF_JMP | BPF_JSET | BPF_K, 2, 0, 1},
+		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 2}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 1},
+		{BPF_RET | BPF_K, 0, 0, 0xffffffff}, {BPF_RET | BPF_K, 0, 0, 0}};
+	struct sock_fprog prog = {6, f};
+	struct packet_mreq mr = {.mr_type = PACKET_MR_PROMISC};
 
 	ll.sll_ifindex = mr.mr_ifindex = if_nametoindex("va");
 	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
@@ -102,7 +103,7 @@ static int packet_socket(void)
 static void served(const char *name, bool ours, int what, struct result *r)
 {
 	int stop[2], out[2], ready[2], go[2];
-	struct result mine = { 0 };
+	struct result mine = {0};
 	uint32_t addr = ours ? OUR_ADDR : LINUX_ADDR;
 	pid_t pid;
 	int st;
@@ -111,15 +112,15 @@ static void served(const char *name, bool ours, int what, struct result *r)
 		exit(1);
 	pid = fork();
 	if (pid == 0) {
-		struct result c = { 0 };
+		struct result c = {0};
 		int err;
 
 		usleep(100000);
 		if (setns(peer_ns, CLONE_NEWNET) < 0)
 			_exit(1);
-		err = what == 0 ? linux_connect_rate(addr, seconds, &c) :
-		      what == 1 ? linux_http_rate(addr, seconds, &c) :
-				  linux_hold(addr, IDLE_CONNECTIONS, stop[1], go[0]);
+		err = what == 0	  ? linux_connect_rate(addr, seconds, &c)
+		      : what == 1 ? linux_http_rate(addr, seconds, &c)
+				  : linux_hold(addr, IDLE_CONNECTIONS, stop[1], go[0]);
 		(void)!write(out[1], &c, sizeof(c));
 		if (what != 2)
 			(void)!write(stop[1], "x", 1);
@@ -149,7 +150,7 @@ static void served(const char *name, bool ours, int what, struct result *r)
 
 static void bulk(const char *name, bool send, double ours_g[2])
 {
-	struct result o = { 0 }, l = { 0 };
+	struct result o = {0}, l = {0};
 	double sum_o = 0, sum_l = 0;
 
 	for (int i = 0; i < 2; i++) {
@@ -179,7 +180,7 @@ static bool wanted(int argc, char **argv, const char *name)
 
 static void run_tests(int argc, char **argv)
 {
-	struct result o = { 0 }, l = { 0 };
+	struct result o = {0}, l = {0};
 	double g[2];
 
 	if (wanted(argc, argv, "loopback")) {
@@ -215,7 +216,7 @@ static void run_tests(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct rlimit rl = { 65536, 65536 };
+	struct rlimit rl = {65536, 65536};
 	bool counters = false;
 	int pcap = -1, c;
 

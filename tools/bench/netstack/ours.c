@@ -50,14 +50,14 @@ static int up(struct net_link *l)
 
 int ours_open(int packet_fd, int pcap_fd, unsigned mtu)
 {
-	struct net_fd_config fc = { .link = { .name = "eth0",
-					      .mtu = mtu,
-					      .addr = { 2, 9, 0, 0, 0, 1 },
-					      .features = NET_F_CSUM | NET_F_TSO4 | NET_F_TSO6 },
-				    .fds = { packet_fd },
-				    .nfds = 1,
-				    .vnet_hdr = true };
-	struct net_addr_info a = { .family = AF_INET, .prefix = 24 };
+	struct net_fd_config fc = {.link = {.name = "eth0",
+					    .mtu = mtu,
+					    .addr = {2, 9, 0, 0, 0, 1},
+					    .features = NET_F_CSUM | NET_F_TSO4 | NET_F_TSO6},
+				   .fds = {packet_fd},
+				   .nfds = 1,
+				   .vnet_hdr = true};
+	struct net_addr_info a = {.family = AF_INET, .prefix = 24};
 	uint32_t be = htonl(OUR_ADDR);
 	struct net_config c;
 	struct net_link *lo;
@@ -66,7 +66,7 @@ int ours_open(int packet_fd, int pcap_fd, unsigned mtu)
 		return -1;
 	env.alloc = count_alloc;
 	env.free = count_free;
-	c = (struct net_config){ .env = env, .memory_limit = 512u << 20, .hash_buckets = 16384 };
+	c = (struct net_config){.env = env, .memory_limit = 512u << 20, .hash_buckets = 16384};
 	if (netstack_create(&c, &stack) < 0)
 		return -1;
 	lo = net_link_by_name(stack, "lo");
@@ -105,8 +105,8 @@ void ours_counters(FILE *f)
 /* Waits for frames or the next timer and processes them. */
 static void turn_for(int extra_fd, int ms)
 {
-	struct pollfd p[2] = { { .fd = net_link_fd_wait_fd(link0, 0), .events = POLLIN },
-			       { .fd = extra_fd, .events = POLLIN } };
+	struct pollfd p[2] = {{.fd = net_link_fd_wait_fd(link0, 0), .events = POLLIN},
+			      {.fd = extra_fd, .events = POLLIN}};
 	int64_t next, now;
 	int max = ms;
 
@@ -127,7 +127,7 @@ static void turn(int extra_fd)
 
 static struct net_ep *connect_peer(uint16_t port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct net_ep *ep;
 	int one = 1, err;
 
@@ -149,8 +149,8 @@ static struct net_ep *connect_peer(uint16_t port)
 
 static ssize_t ep_io(struct net_ep *ep, bool send, void *p, size_t n)
 {
-	struct iovec iov = { p, n };
-	struct net_msg m = { .iov = &iov, .iovcnt = 1 };
+	struct iovec iov = {p, n};
+	struct net_msg m = {.iov = &iov, .iovcnt = 1};
 
 	return send ? net_ep_sendmsg(ep, &m, 0) : net_ep_recvmsg(ep, &m, 0);
 }
@@ -244,7 +244,7 @@ static void on_ready(struct net_ep *ep, void *user, uint32_t events)
 	ready_list = c;
 }
 
-static const struct net_ep_ops client_ops = { .ready = on_ready };
+static const struct net_ep_ops client_ops = {.ready = on_ready};
 
 static void serve_client(struct client *c)
 {
@@ -266,7 +266,7 @@ static void serve_client(struct client *c)
 
 static struct net_ep *serve_on(uint16_t port)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct net_ep *ep;
 
 	if (net_ep_create(stack, AF_INET, SOCK_STREAM, 0, NULL, NULL, &ep) < 0 ||
@@ -298,7 +298,7 @@ static void accept_all(struct net_ep *l, bool http)
 int ours_serve(int stop_fd, struct result *r)
 {
 	struct net_ep *la = serve_on(PORT_ACCEPT), *lh = serve_on(PORT_HTTP);
-	struct pollfd p = { .fd = stop_fd, .events = POLLIN };
+	struct pollfd p = {.fd = stop_fd, .events = POLLIN};
 
 	if (!la || !lh)
 		return -1;
@@ -356,9 +356,9 @@ static void wake_wait(struct wake *w)
 	pthread_mutex_unlock(&w->m);
 }
 
-static const struct net_ep_ops wake_ops = { .ready = wake_up };
-static struct wake wakes[2] = { { PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false },
-				{ PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false } };
+static const struct net_ep_ops wake_ops = {.ready = wake_up};
+static struct wake wakes[2] = {{PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false},
+			       {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, false}};
 static double stop_at;
 
 static void *loop_sender(void *arg)
@@ -380,7 +380,7 @@ static void *loop_sender(void *arg)
 
 int ours_loopback(double seconds, struct result *r)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(9) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(9)};
 	struct net_ep *l, *c, *s;
 	char *buf = malloc(CHUNK);
 	uint64_t bytes = 0;
