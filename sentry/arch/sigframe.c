@@ -223,7 +223,7 @@ static void restore_altstack(struct task *t, const struct stack64 *s)
 	t->altstack_flags = s->flags & (SS_DISABLE | (uint32_t)SS_AUTODISARM);
 }
 
-long restore_signal_frame(struct task *t)
+int restore_signal_frame(struct task *t)
 {
 	struct guest_regs *r = platform_regs(t->ctx);
 	struct rt_sigframe frame;
@@ -260,5 +260,5 @@ long restore_signal_frame(struct task *t)
 		return -EFAULT;
 	restore_altstack(t, &frame.uc.stack);
 	t->in_syscall = false;
-	return sc->rax;
+	return 0;
 }

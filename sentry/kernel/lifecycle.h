@@ -89,8 +89,8 @@ int setup_signal_frame(struct task *t, int sig, const struct ksigaction *ka,
 		       const guest_siginfo_t *info, sigset64_t oldmask);
 /* SS_DISABLE, SS_ONSTACK or 0, for a stack pointer. */
 uint32_t altstack_state(const struct task *t, uint64_t sp);
-/* rt_sigreturn(2): the value for rax, or -EFAULT. */
-long restore_signal_frame(struct task *t);
+/* rt_sigreturn(2): 0, or -EFAULT for a bad frame. */
+int restore_signal_frame(struct task *t);
 
 /* --- exit.c, vfork -----------------------------------------------------------------------------
  */

@@ -17,9 +17,10 @@
 #define STACK_RANDOM_RANGE (16ULL << 30)
 #define STACK_GAP_MIN (128ULL << 20)
 #define MMAP_RANDOM_BITS 28
-/* How much of a stack is mapped at once. Untouched pages cost nothing, and a system call that
- * writes to a part of the stack that was never touched must find it mapped. */
-#define STACK_EAGER_MAX (64ULL << 20)
+/* How much of a stack is mapped at once, room for argv and envp included (E2BIG limits them to a
+ * quarter of the stack's limit, and to 6 MiB). The rest comes by faults; a system call never needs
+ * it, since the call itself has pushed something below any buffer. */
+#define STACK_EAGER_MAX (8ULL << 20)
 #define STACK_EAGER_MIN (128ULL << 10)
 
 static uint64_t random_pages(unsigned bits)

@@ -196,8 +196,9 @@ void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
 	ctx->fpu_live = fpstate == 0;
 	/* An image outside the signal stack, or misaligned: the guest has meddled; give it the
 	 * top of the stack, which is as good as anything. */
-	if (fpstate && (fpstate < base + SLOT_STACK || fpstate % 64 ||
-			fpstate + systrap.fpstate_size > base + SLOT_STACK_TOP))
+	if (fpstate && fpstate != base + SLOT_FPU && /* the image that was about to be loaded */
+	    (fpstate < base + SLOT_STACK || fpstate % 64 ||
+	     fpstate + systrap.fpstate_size > base + SLOT_STACK_TOP))
 		fpstate = base + SLOT_STACK;
 	ctx->fpu_addr = fpstate;
 	ctx->regs.cs = GUEST_CS;

@@ -87,9 +87,8 @@ SYSCALL_DEFINE2(rt_sigpending, uaddr_t, uset, size_t, size)
 
 SYSCALL_DEFINE0(rt_sigreturn)
 {
-	long ret = restore_signal_frame(t);
-
-	if (ret == -EFAULT) {
+	/* What was interrupted may itself have had -EFAULT in rax. */
+	if (restore_signal_frame(t)) {
 		/* As Linux: a bad frame is a SIGSEGV at the place of the return. */
 		t->in_syscall = false;
 		force_signal(t, SIGSEGV, NULL);
