@@ -105,7 +105,7 @@ static int make_stack(struct inet_stack **out)
 int inet_stack_of(struct net_ns *ns, struct netstack **out)
 {
 	void **slot = ns ? &ns->stack : &initial_stack;
-	struct inet_stack *st;
+	struct inet_stack *st = NULL;
 	int ret;
 
 	MUTEX_GUARD(ns ? &ns->lock : &initial_lock);
