@@ -4,7 +4,8 @@
 
 #include <string.h>
 
-#define HASH_BITS 15
+#define MIN_HASH_BITS 11
+#define MAX_HASH_BITS 20
 #define SHRINK_SCAN 128 /* entries looked at per insertion into a full cache */
 
 TAILQ_HEAD(dentry_list, dentry);
@@ -13,7 +14,12 @@ struct dcache_read_slot dcache_read_slots[DCACHE_READ_SLOTS];
 atomic_int dcache_writing;
 static struct mutex write_mutex = MUTEX_INIT;
 
-static LIST_HEAD(, dentry) hash_table[1 << HASH_BITS]; /* write section */
+/* Grows with its content, so that a small sandbox pays for few pages. Write section. */
+LIST_HEAD(dentry_bucket, dentry);
+static struct dentry_bucket first_table[1 << MIN_HASH_BITS];
+static struct dentry_bucket *hash_table = first_table;
+static unsigned hash_bits = MIN_HASH_BITS;
+static unsigned long hashed_count;
 static struct dentry_list lru = TAILQ_HEAD_INITIALIZER(lru);
 static unsigned long lru_count;
 static unsigned long lru_limit = 65536;
@@ -69,7 +75,7 @@ static unsigned bucket_of(const struct dentry *parent, uint32_t hash)
 {
 	uint64_t x = ((uintptr_t)parent >> 5) ^ ((uint64_t)hash << 20) ^ hash;
 
-	return (x * 0x9e3779b97f4a7c15ULL) >> (64 - HASH_BITS);
+	return (x * 0x9e3779b97f4a7c15ULL) >> (64 - hash_bits);
 }
 
 struct dentry *d_find(const struct dentry *parent, const char *name, size_t len, uint32_t hash)
@@ -102,6 +108,7 @@ static void unhash(struct dentry *d)
 {
 	if (!(atomic_load(&d->flags) & DCACHE_UNHASHED)) {
 		LIST_REMOVE(d, hash_link);
+		hashed_count--;
 		atomic_fetch_or(&d->flags, DCACHE_UNHASHED);
 	}
 	if (atomic_load(&d->flags) & DCACHE_ON_LRU) {
@@ -307,8 +314,29 @@ static void lru_add(struct dentry *d)
 }
 
 /* Write section. */
+static void grow_table(void)
+{
+	struct dentry_bucket *old = hash_table, *new = calloc(2UL << hash_bits, sizeof(*new));
+	unsigned long size = 1UL << hash_bits;
+	struct dentry *d;
+
+	if (!new)
+		return; /* longer chains, then */
+	hash_table = new;
+	hash_bits++;
+	for (unsigned long i = 0; i < size; i++)
+		while ((d = LIST_FIRST(&old[i]))) {
+			LIST_REMOVE(d, hash_link);
+			LIST_INSERT_HEAD(&new[bucket_of(d->parent, d->hash)], d, hash_link);
+		}
+	if (old != first_table)
+		free(old);
+}
+
 static void hash_in(struct dentry *d)
 {
+	if (++hashed_count > 1UL << hash_bits && hash_bits < MAX_HASH_BITS)
+		grow_table();
 	atomic_fetch_and(&d->flags, ~DCACHE_UNHASHED);
 	LIST_INSERT_HEAD(&hash_table[bucket_of(d->parent, d->hash)], d, hash_link);
 	lru_add(d);

@@ -1,10 +1,17 @@
-/* Who is told when a file becomes ready. */
+/*
+ * Who is told when a file becomes ready (man 2 fcntl: O_ASYNC, F_SETOWN, F_SETSIG).
+ *
+ * With O_ASYNC set, the file is watched as poll(2) would watch it. A wake-up comes with the queue's
+ * lock held, where no signal can be sent: it arms a timer that is due at once, and the timer's
+ * thread sends.
+ */
 #include "sentry/vfs/fcntl.h"
 
 #include <string.h>
 #include <sys/epoll.h>
 
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/timer.h"
 
 void file_owner_clear(struct file *f)
 {
@@ -31,6 +38,8 @@ int file_set_owner(struct file *f, int type, pid_t id)
 	old = f->owner_pid;
 	f->owner_pid = pid;
 	f->owner_type = type;
+	f->owner_uid = vfs_cred()->uid;
+	f->owner_euid = vfs_cred()->euid;
 	mutex_unlock(&f->owner_lock);
 	if (old)
 		pid_put(old);
@@ -42,6 +51,20 @@ void file_get_owner(struct file *f, int *type, pid_t *id)
 	MUTEX_GUARD(&f->owner_lock);
 	*type = f->owner_type;
 	*id = f->owner_pid ? pid_nr_ns(f->owner_pid, task_pid_ns(current)) : 0;
+}
+
+/* May the one who set the owner signal this process (sigio_perm)? */
+static bool may_signal(const struct file *f, struct thread_group *g)
+{
+	struct cred *c = g->leader ? task_cred_get(g->leader) : NULL;
+	bool yes;
+
+	if (!c)
+		return false;
+	yes = f->owner_euid == 0 || f->owner_euid == c->suid || f->owner_euid == c->uid ||
+	      f->owner_uid == c->suid || f->owner_uid == c->uid;
+	cred_put(c);
+	return yes;
 }
 
 static void fill_info(siginfo_t *info, int sig, uint32_t band)
@@ -56,14 +79,32 @@ static void fill_info(siginfo_t *info, int sig, uint32_t band)
 					  : POLL_ERR;
 }
 
+static void send_to(struct file *f, struct pid *pid, int type, int sig, const siginfo_t *info)
+{
+	struct thread_group *g;
+
+	READ_GUARD(&kernel.tasklist_lock);
+	switch (type) {
+	case F_OWNER_TID:
+		if (pid->task && may_signal(f, pid->task->group))
+			task_send_signal(pid->task, sig, info);
+		break;
+	case F_OWNER_PID:
+		if (pid->group && may_signal(f, pid->group))
+			group_send_signal(pid->group, sig, info);
+		break;
+	default:
+		TAILQ_FOREACH (g, &pid->pgrp, pgrp_link)
+			if (may_signal(f, g))
+				group_send_signal(g, sig, info);
+	}
+}
+
 void file_send_sigio(struct file *f, uint32_t band)
 {
-	struct task *t = NULL;
-	struct thread_group *g = NULL;
 	struct pid *pid;
 	siginfo_t info;
 	int type, sig;
-	pid_t pgid;
 
 	if (!(atomic_load(&f->flags) & O_ASYNC))
 		return;
@@ -75,24 +116,99 @@ void file_send_sigio(struct file *f, uint32_t band)
 	if (!pid)
 		return;
 	fill_info(&info, sig ? sig : SIGIO, band);
-	read_lock(&kernel.tasklist_lock);
-	if (type == F_OWNER_TID && pid->task)
-		t = task_get(pid->task);
-	else if (type == F_OWNER_PID && pid->group)
-		g = group_get(pid->group);
-	read_unlock(&kernel.tasklist_lock);
-	if (t) {
-		task_send_signal(t, info.si_signo, sig ? &info : NULL);
-		task_put(t);
-	} else if (g) {
-		group_send_signal(g, info.si_signo, sig ? &info : NULL);
-		group_put(g);
-	} else if (type == F_OWNER_PGRP && current) {
-		pgid = pid_nr_ns(pid, task_pid_ns(current));
-		if (pgid)
-			pgrp_send_signal(current, pgid, info.si_signo, sig ? &info : NULL);
-	}
+	send_to(f, pid, type, info.si_signo, sig ? &info : NULL);
 	pid_put(pid);
+}
+
+/* --- O_ASYNC -----------------------------------------------------------------------------------
+ */
+
+#define FASYNC_QUEUES 4
+
+struct fasync {
+	struct poll_table table;
+	struct ktimer timer;
+	struct file *file; /* not counted: the file owns this */
+	struct wait_entry entries[FASYNC_QUEUES];
+	int num_entries;
+	_Atomic uint32_t band;
+};
+
+static bool fasync_wake(struct wait_entry *entry, uint32_t events)
+{
+	struct fasync *fa = entry->data;
+
+	atomic_fetch_or(&fa->band, events);
+	ktimer_arm(&fa->timer, 0);
+	return false;
+}
+
+static void fasync_send(struct ktimer *timer)
+{
+	struct fasync *fa = container_of(timer, struct fasync, timer);
+	uint32_t band = atomic_exchange(&fa->band, 0);
+
+	/* "~0" is a wake-up that does not say what happened. */
+	if (band == ~0u)
+		band = fa->file->ops->poll(fa->file, NULL);
+	if (band)
+		file_send_sigio(fa->file, band);
+}
+
+static void fasync_queue(struct poll_table *pt, struct wait_queue *q)
+{
+	struct fasync *fa = container_of(pt, struct fasync, table);
+	struct wait_entry *e = &fa->entries[fa->num_entries];
+
+	if (fa->num_entries == FASYNC_QUEUES)
+		return;
+	fa->num_entries++;
+	wait_entry_init_func(e, fasync_wake, fa,
+			     EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLHUP | EPOLLERR | EPOLLRDNORM |
+				     EPOLLWRNORM | EPOLLRDHUP);
+	wait_queue_add(q, e);
+}
+
+static int fasync_start(struct file *f)
+{
+	struct fasync *fa;
+
+	if (!f->ops->poll)
+		return 0;
+	fa = calloc(1, sizeof(*fa));
+	if (!fa)
+		return -ENOMEM;
+	fa->file = f;
+	fa->table.queue_fn = fasync_queue;
+	fa->table.events = ~0u;
+	ktimer_init(&fa->timer, fasync_send);
+	mutex_lock(&f->owner_lock);
+	if (f->fasync) { /* another thread was first */
+		mutex_unlock(&f->owner_lock);
+		free(fa);
+		return 0;
+	}
+	f->fasync = fa;
+	mutex_unlock(&f->owner_lock);
+	f->ops->poll(f, &fa->table);
+	return 0;
+}
+
+/* No task uses the file any more, or O_ASYNC was cleared. */
+void file_fasync_stop(struct file *f)
+{
+	struct fasync *fa;
+
+	mutex_lock(&f->owner_lock);
+	fa = f->fasync;
+	f->fasync = NULL;
+	mutex_unlock(&f->owner_lock);
+	if (!fa)
+		return;
+	for (int i = 0; i < fa->num_entries; i++)
+		wait_queue_remove(&fa->entries[i]);
+	ktimer_cancel_sync(&fa->timer);
+	free(fa);
 }
 
 int file_set_flags(struct file *f, uint32_t set, uint32_t mask)
@@ -108,5 +224,9 @@ int file_set_flags(struct file *f, uint32_t set, uint32_t mask)
 				return err;
 		}
 	} while (!atomic_compare_exchange_weak(&f->flags, &old, new));
+	if ((new & ~old) & O_ASYNC)
+		return fasync_start(f);
+	if ((old & ~new) & O_ASYNC)
+		file_fasync_stop(f);
 	return 0;
 }

@@ -8,6 +8,7 @@
  * Any thread; takes owner_lock and signal locks. */
 void file_send_sigio(struct file *f, uint32_t band);
 void file_owner_clear(struct file *f);
+void file_fasync_stop(struct file *f); /* before ops->release */
 /* type: F_OWNER_TID, F_OWNER_PID, F_OWNER_PGRP; id in the current task's namespace, 0: none. */
 int file_set_owner(struct file *f, int type, pid_t id);
 void file_get_owner(struct file *f, int *type, pid_t *id);

@@ -187,6 +187,8 @@ void file_put(struct file *f)
 			eventpoll_release(f);
 		if (atomic_load(&f->flags) & O_ASYNC && f->ops->set_flags)
 			f->ops->set_flags(f, atomic_load(&f->flags) & ~(uint32_t)O_ASYNC);
+		if (f->fasync)
+			file_fasync_stop(f);
 		file_locks_release_file(f);
 		if (f->ops->release)
 			f->ops->release(f);
