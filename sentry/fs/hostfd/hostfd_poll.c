@@ -21,6 +21,7 @@
 /* Interrupts a host call of one of our threads; its handler does nothing. */
 #define INTERRUPT_SIGNAL SIGURG
 #define INTERRUPT_MS 10
+#define IDLE_ROUNDS 20
 #define DIRECT_WAIT_MS 1
 
 struct mutex hostfd_lives = MUTEX_INIT;
@@ -30,6 +31,7 @@ static struct {
 	struct mutex lock; /* start-up, and the in-flight list */
 	int epfd, kickfd;
 	bool initialised, running;
+	bool ticking; /* wakes every INTERRUPT_MS by itself: needs no kick */
 	LIST_HEAD(, hostfd_inflight) inflight;
 } poller = {.lock = MUTEX_INIT, .epfd = -1, .kickfd = -1};
 
@@ -46,8 +48,10 @@ int hostfd_init(void)
 	MUTEX_GUARD(&poller.lock);
 	if (poller.initialised)
 		return 0;
-	/* A write to a closed pipe must be -EPIPE for us, the guest gets its own SIGPIPE. */
-	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || sigaction(INTERRUPT_SIGNAL, &sa, NULL))
+	/* A write to a closed pipe must be -EPIPE for us, the guest gets its own SIGPIPE. The
+	 * same for the caller's file size limit. */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR ||
+	    sigaction(INTERRUPT_SIGNAL, &sa, NULL))
 		return -errno;
 	int __close_fd epfd = epoll_create1(EPOLL_CLOEXEC);
 	int __close_fd kickfd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -60,16 +64,25 @@ int hostfd_init(void)
 	return 0;
 }
 
-/* Interrupts every watched call that is older than one round. True if some are left. */
-static bool interrupt_inflight(bool round_over)
+/* Interrupts every watched call that is there at the end of a round: it has lasted up to one. Goes
+ * on ticking for a while after the last, so that a stream of calls costs no kick each. */
+static void interrupt_inflight(bool round_over)
 {
+	static int idle_rounds;
 	struct hostfd_inflight *in;
 
 	MUTEX_GUARD(&poller.lock);
 	if (round_over)
 		LIST_FOREACH (in, &poller.inflight, link)
 			syscall(SYS_tgkill, getpid(), in->tid, INTERRUPT_SIGNAL);
-	return !LIST_EMPTY(&poller.inflight);
+	if (!LIST_EMPTY(&poller.inflight))
+		idle_rounds = 0;
+	else if (round_over)
+		idle_rounds++;
+	if (idle_rounds >= IDLE_ROUNDS) {
+		idle_rounds = 0;
+		poller.ticking = false;
+	}
 }
 
 static void report(struct hostfd *which, uint32_t events)
@@ -95,14 +108,19 @@ static void report(struct hostfd *which, uint32_t events)
 	wake_up_all(&h->wait, events);
 }
 
+static bool ticking(void)
+{
+	MUTEX_GUARD(&poller.lock);
+	return poller.ticking;
+}
+
 static void *poller_main(void *arg)
 {
 	struct epoll_event ev[16];
-	bool inflight = false;
 
 	pthread_setname_np(pthread_self(), "moat-hostfd");
 	for (;;) {
-		int n = epoll_wait(poller.epfd, ev, ARRAY_SIZE(ev), inflight ? INTERRUPT_MS : -1);
+		int n = epoll_wait(poller.epfd, ev, ARRAY_SIZE(ev), ticking() ? INTERRUPT_MS : -1);
 
 		for (int i = 0; i < n; i++) {
 			uint64_t drain;
@@ -112,7 +130,7 @@ static void *poller_main(void *arg)
 			else if (read(poller.kickfd, &drain, sizeof(drain)) < 0)
 				continue;
 		}
-		inflight = interrupt_inflight(n == 0);
+		interrupt_inflight(n == 0);
 	}
 	return NULL;
 }
@@ -205,15 +223,16 @@ int hostfd_wait(struct hostfd *h, uint32_t events)
 void hostfd_inflight_begin(struct hostfd_inflight *in)
 {
 	uint64_t one = 1;
-	bool first;
+	bool kick;
 
 	in->tid = (int)syscall(SYS_gettid);
 	mutex_lock(&poller.lock);
 	start_thread();
-	first = LIST_EMPTY(&poller.inflight);
+	kick = !poller.ticking;
+	poller.ticking = true;
 	LIST_INSERT_HEAD(&poller.inflight, in, link);
 	mutex_unlock(&poller.lock);
-	if (first && write(poller.kickfd, &one, sizeof(one)) < 0)
+	if (kick && write(poller.kickfd, &one, sizeof(one)) < 0)
 		log_warn_once("hostfd: eventfd: %d", errno);
 }
 

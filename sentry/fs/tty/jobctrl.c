@@ -11,6 +11,7 @@
 #include "sentry/kernel/restart.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/task.h"
+#include "sentry/syscalls/syscall.h"
 
 static bool is_session_leader(const struct thread_group *g)
 {
@@ -258,19 +259,23 @@ static long set_controlling(struct file *file, struct tty *tty, uint64_t arg)
 {
 	struct thread_group *g = current->group;
 	bool admin = capable(CAP_SYS_ADMIN);
+	struct pid *taken;
 
 	WRITE_GUARD(&kernel.tasklist_lock);
 	if (is_session_leader(g) && g->tty == tty)
 		return 0;
 	if (!is_session_leader(g) || g->tty)
 		return -EPERM;
-	if (tty->session) {
-		if (arg != 1 || !admin)
-			return -EPERM;
-		session_clear_tty(tty->session);
-	}
-	if (!file->can_read && !admin)
+	taken = session_get(tty);
+	if ((taken && (arg != 1 || !admin)) || (!file->can_read && !admin)) {
+		if (taken)
+			pid_put(taken);
 		return -EPERM;
+	}
+	if (taken) {
+		session_clear_tty(taken);
+		pid_put(taken);
+	}
 	set_controlling_locked(tty, g);
 	return 0;
 }
@@ -363,4 +368,17 @@ long jobctrl_ioctl(struct file *file, struct tty *tty, unsigned cmd, uint64_t ar
 	default:
 		return -ENOIOCTLCMD;
 	}
+}
+
+SYSCALL_DEFINE0(vhangup)
+{
+	struct tty *tty;
+
+	if (!capable(CAP_SYS_TTY_CONFIG))
+		return -EPERM;
+	tty = group_tty_get(t->group);
+	if (tty)
+		tty_hangup(tty);
+	tty_put(tty);
+	return 0;
 }
