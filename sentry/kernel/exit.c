@@ -190,6 +190,11 @@ static void group_becomes_zombie(struct thread_group *g)
 /* --- one thread --------------------------------------------------------------------------------
  */
 
+/* Asking the host for an address space's page faults, peak memory and share of system time costs
+ * more than many a small process's whole life: those that used less CPU than this are not asked
+ * about. */
+#define WORTH_ASKING_NS 2000000
+
 void account_thread(struct task *t, struct cpu_usage *cpu)
 {
 	struct thread_group *g = t->group;
@@ -200,7 +205,8 @@ void account_thread(struct task *t, struct cpu_usage *cpu)
 		ns = 0;
 	/* The rest is the address space's, taken once, by its last thread. A vfork child's is its
 	 * parent's. */
-	if (t->mm && refcount_read(&t->mm->refs) == 1 && !platform_as_usage(t->mm->as, &u)) {
+	if (ns >= WORTH_ASKING_NS && t->mm && refcount_read(&t->mm->refs) == 1 &&
+	    !platform_as_usage(t->mm->as, &u)) {
 		host = u.utime_ns + u.stime_ns;
 		sys = host ? (uint64_t)((double)ns * (double)u.stime_ns / (double)host) : 0;
 		MUTEX_GUARD(&g->lock);
