@@ -21,12 +21,8 @@
 #include "boot/sandbox.h"
 #include "filter/filter.h"
 
-/*
- * The root of a mount: the root of a detached clone where the kernel permits (then read-only means
- * that not even the holder of the fd can write), else a plain O_PATH fd: without CAP_SYS_ADMIN over
- * the mount namespace, or where the mount has locked mounts below it.
- */
-static int open_host_root(const struct spec_mount *m, bool readonly)
+/* A detached clone of what is mounted at path, or -errno. `recursive` is AT_RECURSIVE or 0. */
+static int clone_tree(const char *path, bool readonly, int recursive)
 {
 	struct mount_attr attr = {
 		.attr_set =
@@ -34,15 +30,33 @@ static int open_host_root(const struct spec_mount *m, bool readonly)
 		/* What the host mounts later is not to appear. */
 		.propagation = MS_PRIVATE,
 	};
-	int __close_fd fd = (int)syscall(SYS_open_tree, AT_FDCWD, m->source,
-					 OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+	int __close_fd fd =
+		(int)syscall(SYS_open_tree, AT_FDCWD, path,
+			     OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW | recursive);
 
-	if (fd >= 0 && !syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr)))
-		return steal_fd(&fd);
-	if (fd < 0 && errno != EPERM && errno != EINVAL && errno != ENOSYS)
+	if (fd < 0)
 		return -errno;
+	if (syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr)))
+		return -errno;
+	return steal_fd(&fd);
+}
+
+/*
+ * The root of a mount: the root of a detached clone where the kernel permits (then read-only means
+ * that not even the holder of the fd can write), else a plain O_PATH fd: without CAP_SYS_ADMIN over
+ * the mount namespace. In a user namespace the mounts below are locked to it, and only all of them
+ * can be cloned together.
+ */
+static int open_host_root(const struct spec_mount *m, bool readonly)
+{
+	int fd = clone_tree(m->source, readonly, 0);
+
+	if (fd == -EINVAL)
+		fd = clone_tree(m->source, readonly, AT_RECURSIVE);
+	if (fd != -EPERM && fd != -EINVAL && fd != -ENOSYS)
+		return fd;
 	fd = open(m->source, O_PATH | O_CLOEXEC | O_NOFOLLOW);
-	return fd < 0 ? -errno : steal_fd(&fd);
+	return fd < 0 ? -errno : fd;
 }
 
 /* A volume that is a file is served out of its directory, by its name alone. */

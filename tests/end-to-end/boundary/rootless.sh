@@ -24,4 +24,32 @@ user "$dir/moat" do head -c1 /etc/shadow 2>/dev/null && { echo "reads /etc/shado
 user "$dir/moat" do --volume "$dir/own:/mnt" sh -c 'echo new >/mnt/new' || { echo "cannot write its volume"; bad=1; }
 [ "$(stat -c '%u %g' "$dir/own/new" 2>&1)" = "1234 1234" ] || { echo "the new file is another's"; bad=1; }
 [ "$("$dir/moat" --rootless do id -u)" = 0 ] || { echo "root with --rootless"; bad=1; }
+# Read-only underneath is the kernel's word: the root fd that the sandbox holds cannot be written by
+# anybody, though the sandbox runs as the files' owner.
+if command -v python3 >/dev/null; then
+	user "$dir/moat" do sh -c 'echo ready; sleep 20' >"$dir/out" &
+	for _ in $(seq 100); do
+		grep -q ready "$dir/out" && break
+		sleep 0.1
+	done
+	python3 - "$dir/moat" <<-'END' || bad=1
+	import glob, os, stat, sys
+	found = 0
+	for p in glob.glob('/proc/[0-9]*'):
+	    try:
+	        if open(p + '/comm').read().strip() != 'moat-sentry' or os.stat(p).st_uid != 1234:
+	            continue
+	        for fd in glob.glob(p + '/fd/*'):
+	            if stat.S_ISDIR(os.stat(fd).st_mode) and os.statvfs(fd).f_blocks: # not procfs
+	                found += 1
+	                if not os.statvfs(fd).f_flag & os.ST_RDONLY:
+	                    sys.exit(f'{fd} of the rootless sandbox is writable: {os.readlink(fd)}')
+	    except FileNotFoundError:
+	        pass
+	if not found:
+	    sys.exit('the rootless sandbox holds no directory')
+	END
+	kill %1
+	wait
+fi
 exit $bad
