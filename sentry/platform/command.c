@@ -217,8 +217,12 @@ static int wait_for_child(struct platform_ctx *parent, struct platform_ctx *chil
 		if (parent->as->dead || monotonic_ns() > end)
 			return -ESRCH;
 		if (worker_take_lead(w, parent->listener)) {
-			struct platform_ctx *other = listener_receive(parent->listener, parent);
+			struct platform_ctx *other;
 
+			/* The leader before us may have received it: nothing else would come. */
+			if (child->tid)
+				break;
+			other = listener_receive(parent->listener, parent);
 			if (other)
 				worker_dispatch(other);
 		} else {
