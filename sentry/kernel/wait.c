@@ -99,8 +99,7 @@ void wake_up_all(struct wait_queue *q, uint32_t events)
 
 bool wait_queue_active(struct wait_queue *q)
 {
-	atomic_thread_fence(memory_order_seq_cst);
-	return __atomic_load_n(&q->entries.tqh_first, __ATOMIC_RELAXED) != NULL;
+	return may_have_waiters(q);
 }
 
 void wait_prepare(void)
