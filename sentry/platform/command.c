@@ -61,6 +61,59 @@ static int wait_as_follower(struct platform_ctx *ctx)
 	return 0;
 }
 
+/*
+ * The batch: anonymous mmap, munmap and mprotect of a process with one thread are put off until the
+ * stub gets its next turn, and executed then before anything else. That saves a hand-over each:
+ * most are the last thing that a syscall does. They cannot fail but for want of the host's memory
+ * or map entries; then the process is killed, as by the OOM killer. Each is verified like any
+ * command.
+ */
+void ctx_post_batch(struct platform_ctx *ctx)
+{
+	struct slot *slot = ctx->slot;
+
+	if (!ctx->nbatch)
+		return;
+	memcpy(slot->batch, ctx->batch, sizeof(slot->batch[0]) * ctx->nbatch);
+	slot->batch_n = ctx->nbatch;
+	slot->batch_failed = 0;
+	ctx->batch_next = 0;
+	ctx->batch_armed = ctx->nbatch;
+	ctx->nbatch = 0;
+	ctx->as->batch_ctx = NULL;
+}
+
+int ctx_flush(struct platform_ctx *ctx)
+{
+	static const uint64_t none[6];
+
+	return ctx->nbatch ? ctx_command(ctx, CMD_NOTHING, 0, none, NULL) : 0;
+}
+
+void as_flush(struct platform_as *as)
+{
+	struct platform_ctx *ctx = as->batch_ctx;
+
+	if (ctx && as->batch_worker == worker_self())
+		ctx_flush(ctx);
+}
+
+static bool put_off(struct platform_ctx *ctx, uint64_t nr, const uint64_t args[6])
+{
+	struct platform_as *as = ctx->as;
+
+	if (as->nctx != 1 || ctx->state != CTX_OWNED || as->dead)
+		return false;
+	if (ctx->nbatch == ARRAY_SIZE(ctx->batch) && ctx_flush(ctx))
+		return false;
+	ctx->batch[ctx->nbatch].nr = nr;
+	memcpy(ctx->batch[ctx->nbatch].args, args, sizeof(ctx->batch[0].args));
+	ctx->nbatch++;
+	as->batch_worker = worker_self();
+	as->batch_ctx = ctx;
+	return true;
+}
+
 int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint64_t args[6],
 		int64_t *result)
 {
@@ -78,6 +131,7 @@ int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint6
 	slot->spin = 0;
 	__atomic_store_n(&slot->wake, leader ? WAKE_DOORBELL : WAKE_FUTEX, __ATOMIC_SEQ_CST);
 	ctx->cmd_done = 0;
+	ctx_post_batch(ctx);
 	ctx_wake_stub(ctx, TURN_COMMAND);
 	if (leader) {
 		ret = wait_as_leader(ctx);
@@ -91,6 +145,11 @@ int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint6
 	}
 	ctx->cmd_armed = 0;
 	ctx->seq = slot->seq;
+	if (!ret && slot->batch_failed) {
+		log_warn("the host refused memory to stub %d", ctx->as->pid);
+		platform_as_kill(ctx->as);
+		ret = -ESRCH;
+	}
 	if (!ret && result)
 		*result = __atomic_load_n(&slot->cmd_result, __ATOMIC_RELAXED);
 	return ret;
@@ -111,6 +170,10 @@ static int stub_call(struct platform_ctx *ctx, uint64_t nr, uint64_t a0, uint64_
 	int64_t result = 0;
 	int ret;
 
+	if ((nr == SYS_munmap || nr == SYS_mprotect ||
+	     (nr == SYS_mmap && (a3 & MAP_ANONYMOUS) && !(a3 & MAP_POPULATE))) &&
+	    put_off(ctx, nr, args))
+		return 0;
 	arm(ctx, nr, args);
 	ret = ctx_command(ctx, CMD_SYSCALL, nr, args, &result);
 	if (ret)

@@ -15,9 +15,9 @@
 #define SLOT_SIZE 0x10000ULL
 #define SLOTS_PER_AS 4096ULL
 #define SLOT_REGION (SLOT_SIZE * SLOTS_PER_AS) /* 256 MiB of addresses; pages on demand */
-#define STUB_VDSO      (STUB_SLOTS + SLOT_REGION)
+#define STUB_VDSO (STUB_SLOTS + SLOT_REGION)
 #define STUB_VDSO_SIZE 0x100000ULL
-#define STUB_END       (STUB_VDSO + STUB_VDSO_SIZE)
+#define STUB_END (STUB_VDSO + STUB_VDSO_SIZE)
 
 /* Inside a slot. Signal frames are pushed from SLOT_STACK_TOP down. The frame that iretq loads lies
  * in the middle of the signal stack: a kick that interrupts the resume sequence is then still "on
@@ -47,6 +47,7 @@
 #define CMD_THREAD 3  /* clone a thread whose slot is args[5] */
 #define CMD_XSAVE 4   /* live FPU state into the slot's buffer */
 #define CMD_FRESH 5   /* zygote only: clone a clean stub; args as CMD_FORK */
+#define CMD_NOTHING 7 /* only the batch */
 #define CMD_EXIT 6    /* this thread ends */
 
 struct stub_regs {
@@ -88,6 +89,12 @@ struct slot {
 	int32_t pid, tid;
 	uint32_t uid, euid, gid, egid;
 
+	/* Commands that wait for the next turn, whatever it is: see command.c. */
+	uint32_t batch_n, batch_failed;
+	struct {
+		uint64_t nr, args[6];
+	} batch[8];
+
 	uint32_t seq; /* counts what the stub has handed over; the doorbell's argument */
 	uint32_t seq_pad;
 	uint64_t scratch[4]; /* the patched entry saves what it needs before it has a stack */
@@ -112,8 +119,8 @@ struct stub_header {
 /* What the zygote needs to begin with; copied into the slot's FPU buffer by the sentry. */
 struct zygote_args {
 	uint64_t slots_fd;
-	/* The host's vDSO and its data pages, each mapping by itself, to be moved to STUB_VDSO as they
-	 * lie. */
+	/* The host's vDSO and its data pages, each mapping by itself, to be moved to STUB_VDSO as
+	 * they lie. */
 	uint64_t vdso_start, vdso_pieces;
 	struct {
 		uint64_t start, size;

@@ -90,9 +90,10 @@ static bool args_equal(const struct seccomp_data *data, const uint64_t args[6])
 
 static void tampered(struct platform_as *as, const struct seccomp_notif *n)
 {
-	log_warn("tampering: stub thread %u called %d(%#llx, %#llx, %#llx, %#llx, %#llx, %#llx)",
-		 n->pid, n->data.nr, n->data.args[0], n->data.args[1], n->data.args[2],
-		 n->data.args[3], n->data.args[4], n->data.args[5]);
+	log_warn("tampering: stub thread %u at %#llx called %d(%#llx, %#llx, %#llx, %#llx, %#llx, "
+		 "%#llx)",
+		 n->pid, n->data.instruction_pointer, n->data.nr, n->data.args[0], n->data.args[1],
+		 n->data.args[2], n->data.args[3], n->data.args[4], n->data.args[5]);
 	if (as)
 		platform_as_kill(as);
 	else
@@ -167,8 +168,8 @@ static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ct
 	uint32_t seq = (uint32_t)n->data.args[0];
 	uint64_t id = n->id;
 
-	/* A worker that polls may have taken the event already and given the turn back: then this ring
-	 * is late and means nothing. */
+	/* A worker that polls may have taken the event already and given the turn back: then this
+	 * ring is late and means nothing. */
 	if (seq == ctx->seq) {
 		respond(l, id, false);
 		return NULL;
@@ -224,6 +225,13 @@ struct platform_ctx *listener_receive(struct listener *l, struct platform_ctx *m
 			exit_let_through(l, ctx, n.id);
 		else
 			respond(l, n.id, true);
+		return NULL;
+	}
+	if (ctx->batch_next < ctx->batch_armed &&
+	    (uint64_t)(uint32_t)n.data.nr == ctx->batch[ctx->batch_next].nr &&
+	    args_equal(&n.data, ctx->batch[ctx->batch_next].args)) {
+		ctx->batch_next++;
+		respond(l, n.id, true);
 		return NULL;
 	}
 	tampered(ctx->as, &n);

@@ -123,8 +123,10 @@ int platform_reset_fpstate(struct platform_ctx *ctx);
 
 /* --- memory commands -------------------------------------------------------------------------
  * Executed by ctx's stub thread in its address space, verified by the sentry. Addresses are chosen
- * by the caller: every mmap is MAP_FIXED. They return when the stub has acknowledged: 0 or -errno
- * of the host's call. mm->lock may be held. fd is an fd of the sentry, -1 for anonymous. */
+ * by the caller: every mmap is MAP_FIXED. 0 or -errno of the host's call; but anonymous mmap,
+ * munmap and mprotect, which the caller has checked against its own tree, may be put off until the
+ * context's next turn (access to its memory from here counts as one) and then fail by killing the
+ * process. mm->lock may be held. fd is an fd of the sentry, -1 for anonymous. */
 int platform_mmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int prot, int flags,
 		  int fd, uint64_t offset);
 int platform_munmap(struct platform_ctx *ctx, uint64_t addr, uint64_t len);

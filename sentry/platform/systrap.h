@@ -61,7 +61,7 @@ struct platform_ctx {
 	_Atomic pid_t tid;
 	struct refcount refs; /* whoever owns it; a worker that has just given it to the guest */
 	_Atomic uint32_t seq; /* the last hand-over that was taken; a ring with it is late */
-	uint64_t notif_id; /* an unanswered doorbell, or 0 */
+	uint64_t notif_id;    /* an unanswered doorbell, or 0 */
 	_Atomic int kicked;
 	bool fast;	   /* the last event came through the patched entry */
 	bool fpu_live;	   /* the guest's FPU state is in the CPU of the stub */
@@ -78,6 +78,12 @@ struct platform_ctx {
 	_Atomic int cmd_armed; /* 1: expected, 0: seen or none */
 	uint64_t cmd_nr, cmd_args[6];
 	_Atomic int cmd_done;
+	/* Commands put off until the stub's next turn, and how far it has come with them. */
+	unsigned nbatch;
+	_Atomic unsigned batch_armed, batch_next;
+	struct {
+		uint64_t nr, args[6];
+	} batch[8];
 	struct platform_ctx *next_child; /* listener->children */
 	struct platform_ctx *hash_next;	 /* tid table */
 	TAILQ_ENTRY(platform_ctx) as_link, ready_link;
@@ -94,6 +100,9 @@ struct platform_as {
 	int nctx;
 	uint64_t used[SLOTS_PER_AS / 64]; /* slots in use */
 	_Atomic bool dead;		  /* the stub is gone or being killed */
+	/* The one context, with a batch, and the worker that owns it; NULL: no batch. */
+	struct platform_ctx *_Atomic batch_ctx;
+	struct worker *batch_worker;
 	struct patches *patches; /* patched sites, or NULL; owned by whoever owns a context */
 	_Atomic unsigned end;	 /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */
 };
@@ -184,6 +193,12 @@ bool ctx_claim(struct platform_ctx *ctx);
 void ctx_wake_stub(struct platform_ctx *ctx, uint32_t turn);
 
 /* command.c */
+/* Executes what has been put off; -ESRCH: the stub is dead. */
+int ctx_flush(struct platform_ctx *ctx);
+/* Hands the batch to the stub together with a turn; called just before ctx_wake_stub. */
+void ctx_post_batch(struct platform_ctx *ctx);
+/* Before access to guest memory from outside. */
+void as_flush(struct platform_as *as);
 int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint64_t args[6],
 		int64_t *result);
 

@@ -14,6 +14,8 @@
 ssize_t platform_read_mem(struct platform_as *as, const struct iovec *local, int nlocal,
 			  const struct iovec *remote, int nremote)
 {
+	if (as->batch_ctx)
+		as_flush(as);
 	ssize_t n = process_vm_readv(as->pid, local, (unsigned long)nlocal, remote,
 				     (unsigned long)nremote, 0);
 
@@ -23,6 +25,8 @@ ssize_t platform_read_mem(struct platform_as *as, const struct iovec *local, int
 ssize_t platform_write_mem(struct platform_as *as, const struct iovec *local, int nlocal,
 			   const struct iovec *remote, int nremote)
 {
+	if (as->batch_ctx)
+		as_flush(as);
 	ssize_t n = process_vm_writev(as->pid, local, (unsigned long)nlocal, remote,
 				      (unsigned long)nremote, 0);
 
@@ -34,6 +38,8 @@ static int open_mem(struct platform_as *as, int flags)
 	char path[32];
 	int fd;
 
+	if (as->batch_ctx)
+		as_flush(as);
 	snprintf(path, sizeof(path), "%d/mem", as->pid);
 	fd = openat(systrap.config.proc_fd, path, flags | O_CLOEXEC);
 	return fd < 0 ? -errno : fd;

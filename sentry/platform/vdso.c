@@ -89,7 +89,8 @@ static uint64_t host_symbol(const char *name)
 	return 0;
 }
 
-/* Where the host's vDSO and its data pages are in our maps. False: none, or a layout we do not know. */
+/* Where the host's vDSO and its data pages are in our maps. False: none, or a layout we do not
+ * know. */
 static bool find_host_pieces(void)
 {
 	int fd = openat(systrap.config.proc_fd, "self/maps", O_RDONLY | O_CLOEXEC);
@@ -112,8 +113,8 @@ static bool find_host_pieces(void)
 	}
 	if (f)
 		fclose(f);
-	if (n && host.piece[n - 1].start + host.piece[n - 1].size - host.piece[0].start >
-			 STUB_VDSO_SIZE)
+	if (n &&
+	    host.piece[n - 1].start + host.piece[n - 1].size - host.piece[0].start > STUB_VDSO_SIZE)
 		n = 0;
 	host.pieces = n;
 	return n > 0;

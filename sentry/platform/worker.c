@@ -277,6 +277,7 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 		ctx->kicked = 0;
 		return false;
 	}
+	ctx_post_batch(ctx);
 	ctx_wake_stub(ctx, turn);
 	return true;
 }
@@ -373,6 +374,10 @@ static struct platform_ctx *return_event(struct worker *w, struct platform_ctx *
 	w->cur = ctx;
 	if (ctx->as->dead) {
 		event->kind = EVENT_DEAD;
+	} else if (ctx->slot->batch_failed) {
+		log_warn("the host refused memory to stub %d", ctx->as->pid);
+		platform_as_kill(ctx->as);
+		event->kind = EVENT_DEAD;
 	} else if (event->kind == EVENT_SYSCALL && !ctx->fast) {
 		patch_consider(ctx);
 	} else if (event->kind == EVENT_FAULT && event->signo == SIGILL && ctx->as->patches &&
@@ -449,7 +454,7 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 	w->cur = NULL;
 	if (ctx) {
 		uint32_t turn = full || !ctx->fast || !ctx->fpu_live ? TURN_RESUME : TURN_FAST;
-		bool spin = may_spin(ctx);
+		bool spin = !ctx->nbatch && may_spin(ctx);
 
 		if (!spin)
 			ctx->resumed_at = monotonic_ns();

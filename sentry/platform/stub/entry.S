@@ -172,7 +172,8 @@ patched_begin:
 	mov	%rcx, %gs:OFF_REGS+R_RIP
 	mov	%rsp, %gs:OFF_REGS+R_RSP
 	mov	%gs:OFF_SELF, %rdi
-	lea	SLOT_IRET_FRAME(%rdi), %rsp
+	/* Below the frame that the way back may write. */
+	lea	SLOT_IRET_FRAME-128(%rdi), %rsp
 	pushf
 	pop	%rax
 	mov	%rax, OFF_REGS+R_EFLAGS(%rdi)

@@ -14,6 +14,7 @@
 #define EVENT_SYSCALL 0
 #define EVENT_FAULT 1
 #define EVENT_INTERRUPTED 2
+#define EVENT_DEAD 3
 
 #define KICK_SIGNAL SIGURG
 
@@ -62,6 +63,26 @@ static uint32_t hand_over(struct slot *slot)
 	}
 	wait_turn(slot);
 	return __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
+}
+
+/* What the sentry has put off until now. False: one of them failed, and the process cannot go on.
+ */
+static bool run_batch(struct slot *slot)
+{
+	uint32_t n = slot->batch_n;
+
+	slot->batch_n = 0;
+	for (uint32_t i = 0; i < n && i < sizeof(slot->batch) / sizeof(slot->batch[0]); i++) {
+		const uint64_t *a = slot->batch[i].args;
+		long ret;
+
+		do
+			ret = stub_syscall(slot->batch[i].nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+		while (ret == -4 /* EINTR */);
+		if ((unsigned long)ret > -4096UL)
+			return false;
+	}
+	return true;
 }
 
 static void run_command(struct slot *slot)
@@ -116,15 +137,24 @@ static void go_back(struct slot *slot)
 }
 
 /* From an event to the way back. Returns only for TURN_FAST. */
-static void serve(struct slot *slot)
+static uint32_t obey(struct slot *slot, uint32_t turn)
 {
-	uint32_t turn = hand_over(slot);
-
-	while (turn == TURN_COMMAND) {
-		run_command(slot);
+	for (;;) {
+		if (slot->batch_n && !run_batch(slot)) {
+			slot->batch_failed = 1;
+			slot->event = EVENT_DEAD;
+		} else if (turn == TURN_COMMAND) {
+			run_command(slot);
+		} else {
+			return turn;
+		}
 		turn = hand_over(slot);
 	}
-	if (turn == TURN_FAST)
+}
+
+static void serve(struct slot *slot)
+{
+	if (obey(slot, hand_over(slot)) == TURN_FAST)
 		return;
 	go_back(slot);
 }
@@ -349,11 +379,7 @@ void child_main(struct slot *slot, long fresh)
 	}
 	slot->fast = 0;
 	wait_turn(slot);
-	uint32_t turn = __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
-	while (turn == TURN_COMMAND) {
-		run_command(slot);
-		turn = hand_over(slot);
-	}
+	obey(slot, __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE));
 	go_back(slot);
 }
 
