@@ -211,7 +211,10 @@ const struct pseudo_node proc_pid_nodes[] = {
 	{.name = "mountstats", .mode = S_IFREG | 0400, .fops = &proc_mounts_fops, .arg = 2},
 	FIXED("coredump_filter", 0444, "00000033\n"),
 	{.name = "timers", .mode = S_IFREG | 0444, .content = "", .may_open = proc_ptrace_may_open},
-	{.name = "timerslack_ns", .mode = S_IFREG | 0666, .show = proc_show_timerslack},
+	{.name = "timerslack_ns",
+	 .mode = S_IFREG | 0666,
+	 .show = proc_show_timerslack,
+	 .write = proc_write_timerslack},
 	{0},
 };
 

@@ -4,6 +4,8 @@
 
 #include "sentry/fs/proc/proc.h"
 
+#define DEFAULT_TIMER_SLACK_NS 50000
+
 /* --- comm
  * ---------------------------------------------------------------------------------------------- */
 
@@ -195,6 +197,22 @@ int proc_show_timerslack(struct text *out, struct inode *inode)
 		return -ESRCH;
 	text_printf(out, "%lu\n", t->timer_slack);
 	return 0;
+}
+
+/* 0: back to the default. Others' takes CAP_SYS_NICE. */
+ssize_t proc_write_timerslack(struct inode *inode, char *s, size_t n)
+{
+	struct task *__put_task t = proc_task_get(inode);
+	int64_t ns;
+
+	if (!t)
+		return -ESRCH;
+	if (t != current && !capable(CAP_SYS_NICE))
+		return -EPERM;
+	if (pseudo_parse_int(s, 0, INT64_MAX, &ns))
+		return -EINVAL;
+	t->timer_slack = ns ? (uint64_t)ns : DEFAULT_TIMER_SLACK_NS;
+	return (ssize_t)n;
 }
 
 /* The children of a thread's process; Linux lists those that the thread itself made. */

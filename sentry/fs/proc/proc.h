@@ -78,6 +78,7 @@ int proc_show_oom(struct text *t, struct inode *inode);
 ssize_t proc_write_oom(struct inode *inode, char *s, size_t n);
 int proc_show_personality(struct text *t, struct inode *inode);
 int proc_show_timerslack(struct text *t, struct inode *inode);
+ssize_t proc_write_timerslack(struct inode *inode, char *s, size_t n);
 int proc_show_children(struct text *t, struct inode *inode);
 int proc_show_cpuinfo(struct text *t, struct inode *inode);
 int proc_link_cwd(struct inode *inode, char **target, struct path *jump);
