@@ -139,6 +139,11 @@ static void put_sigset(uint64_t addr)
 		put("%#" PRIx64, addr);
 		return;
 	}
+	/* Sets with more in than out are shown by what is out, as strace(1) does. */
+	if (__builtin_popcountll(set) > GUEST_NSIG / 2) {
+		put("~");
+		set = ~set;
+	}
 	put("[");
 	for (int sig = 1; sig <= GUEST_NSIG; sig++) {
 		if (!(set & SIG_BIT(sig)))

@@ -1,0 +1,161 @@
+/* Pid and UTS namespaces, unshare, setns by pidfd. Needs CAP_SYS_ADMIN. */
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+static int in_child(int (*fn)(void))
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		status = fn();
+		fflush(stdout);
+		_exit(status || check_failures);
+	}
+	waitpid(pid, &status, 0);
+	return status;
+}
+
+static int uts(void)
+{
+	char before[100], after[100];
+
+	gethostname(before, sizeof(before));
+	CHECK_EQ(unshare(CLONE_NEWUTS), 0);
+	CHECK_EQ(sethostname("elsewhere", 9), 0);
+	gethostname(after, sizeof(after));
+	CHECK(!strcmp(after, "elsewhere"));
+	return 0;
+}
+
+static pid_t raw_clone(unsigned long flags)
+{
+	return syscall(SYS_clone, flags | SIGCHLD, 0, 0, 0, 0);
+}
+
+static void new_pid_namespace(void)
+{
+	int status, p[2];
+	pid_t pid, inner[2] = {0};
+
+	REQUIRE(pipe(p) == 0);
+	pid = raw_clone(CLONE_NEWPID);
+	if (pid == 0) {
+		pid_t child = fork();
+
+		if (child == 0) {
+			for (;;)
+				pause();
+		}
+		inner[0] = getpid();
+		inner[1] = child;
+		/* Init is not killed by what has no handler. */
+		kill(getpid(), SIGTERM);
+		kill(getpid(), SIGKILL);
+		if (getppid() != 0)
+			inner[0] = -1;
+		write(p[1], inner, sizeof(inner));
+		_exit(5);
+	}
+	REQUIRE(pid > 0);
+	close(p[1]);
+	CHECK_EQ(read(p[0], inner, sizeof(inner)), sizeof(inner));
+	CHECK_EQ(inner[0], 1);
+	CHECK_EQ(inner[1], 2);
+	/* With init all others of the namespace die: the last write end closes. */
+	CHECK_EQ(read(p[0], inner, sizeof(inner)), 0);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 5);
+	close(p[0]);
+}
+
+static int unshared_pid(void)
+{
+	int status;
+	pid_t pid;
+
+	CHECK_EQ(unshare(CLONE_NEWPID), 0);
+	CHECK(getpid() != 1);
+	pid = fork();
+	if (pid == 0)
+		_exit(getpid() == 1 ? 0 : 1);
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	/* Its init is gone. */
+	CHECK_ERRNO(fork(), ENOMEM);
+	return 0;
+}
+
+static void join_by_pidfd(void)
+{
+	char name[100];
+	int p[2], status, fd;
+	char c;
+	pid_t pid;
+
+	REQUIRE(pipe(p) == 0);
+	pid = fork();
+	if (pid == 0) {
+		unshare(CLONE_NEWUTS);
+		sethostname("joined", 6);
+		write(p[1], "r", 1);
+		for (;;)
+			pause();
+	}
+	read(p[0], &c, 1);
+	fd = syscall(SYS_pidfd_open, pid, 0);
+	CHECK(fd >= 0);
+	pid_t joiner = fork();
+	if (joiner == 0) {
+		if (setns(fd, CLONE_NEWUTS))
+			_exit(1);
+		gethostname(name, sizeof(name));
+		_exit(strcmp(name, "joined") ? 2 : 0);
+	}
+	waitpid(joiner, &status, 0);
+	CHECK_EQ(status, 0);
+	CHECK_ERRNO(setns(fd, 0), EINVAL);
+	CHECK_ERRNO(setns(0x7ff, CLONE_NEWUTS), EBADF);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	close(fd);
+}
+
+static int mounts_are_private(void)
+{
+	CHECK_EQ(unshare(CLONE_NEWNS), 0);
+	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	CHECK_EQ(mount("none", "/mnt", "tmpfs", 0, NULL), 0);
+	CHECK_EQ(mkdir("/mnt/only-here", 0755), 0);
+	return 0;
+}
+
+static int threads_cannot(void)
+{
+	CHECK_ERRNO(unshare(0x1), EINVAL);
+	CHECK_ERRNO(syscall(SYS_clone, CLONE_NEWPID | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM, 0, 0,
+			    0, 0),
+		    EINVAL);
+	return 0;
+}
+
+int main(void)
+{
+	CHECK_EQ(in_child(threads_cannot), 0);
+	if (geteuid() == 0) {
+		CHECK_EQ(in_child(uts), 0);
+		new_pid_namespace();
+		CHECK_EQ(in_child(unshared_pid), 0);
+		join_by_pidfd();
+		CHECK_EQ(in_child(mounts_are_private), 0);
+		CHECK(access("/mnt/only-here", F_OK) != 0);
+	}
+	CHECK_DONE();
+}
