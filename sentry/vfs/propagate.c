@@ -116,6 +116,7 @@ struct target {
 struct targets {
 	struct target *v;
 	size_t n, cap;
+	unsigned mounts; /* in all copies: bounded, as they are made before they are counted */
 };
 
 static int targets_add(struct targets *t, struct mount *where, struct mount *copy)
@@ -173,7 +174,8 @@ static int collect(struct targets *t, struct mount *source, struct mount *origin
 			continue;
 		if (x->sb != mountpoint->sb || !dentry_below(x->root, mountpoint))
 			continue;
-		if (x->ns->count + tree_size(source) > MNT_NS_MAX_MOUNTS)
+		t->mounts += tree_size(source);
+		if (x->ns->count + t->mounts > MNT_NS_MAX_MOUNTS)
 			return -ENOSPC;
 		copy = mount_copy_tree(source, source->root, true, true,
 				       peer ? COPY_BIND : COPY_SLAVE);

@@ -1,24 +1,26 @@
 /*
  * The content of tmpfs files.
  *
- * Small: `mem`, dense, charged by its size. Large, mapped or with holes: a memfd. Of a memfd the
- * first `dense` pages are known to exist, so writes inside or just behind them are charged without
- * asking the host; other writes reserve the most they can need and settle by st_blocks. Pages that
- * guests touch through mappings are settled at the next such write; the sandbox's memory cgroup
- * bounds them meanwhile.
+ * Up to 1 MiB: `mem`, dense, charged by its size. Larger, mapped or with holes: a memfd. Of a memfd
+ * the first `dense` pages are known to exist, so writes inside or just behind them are charged
+ * without asking the host; other writes reserve the most they can need and settle by st_blocks.
+ * Pages that guests touch through mappings are settled at the next such write; the sandbox's memory
+ * cgroup bounds them meanwhile.
  */
 #include <errno.h>
 #include <linux/falloc.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "sentry/fs/tmpfs/data.h"
 #include "sentry/fs/tmpfs/quota.h"
 
 #define PAGE 4096ULL
-#define MEM_MAX 65536ULL   /* beyond: a memfd */
-#define BOUNCE_MAX 65536UL /* one host read or write */
+#define MEM_MAX (1ULL << 20)	    /* beyond: a memfd */
+#define MEM_MAX_NO_FD (64ULL << 20) /* beyond, while descriptors are scarce: an error */
+#define BOUNCE_MAX 65536UL	    /* one host read or write */
 #define BOUNCE_STACK 4096UL
 
 struct tmpfs_data {
@@ -32,6 +34,21 @@ struct tmpfs_data {
 	bool sparse; /* there may be pages past `dense` */
 	uint32_t seals;
 };
+
+static _Atomic long num_memfds; /* of all objects */
+
+/* Half of the sentry's descriptors; the rest is for those who have no other way. */
+static long max_memfds(void)
+{
+	static _Atomic long max;
+	struct rlimit lim;
+
+	if (!atomic_load(&max))
+		atomic_store(&max, getrlimit(RLIMIT_NOFILE, &lim)
+					   ? 512
+					   : (long)MIN(lim.rlim_cur / 2, (rlim_t)1 << 24));
+	return atomic_load(&max);
+}
 
 static uint64_t pages(uint64_t bytes)
 {
@@ -55,8 +72,10 @@ void tmpfs_data_free(struct tmpfs_data *d)
 {
 	if (!d)
 		return;
-	if (d->fd >= 0)
+	if (d->fd >= 0) {
 		close(d->fd);
+		atomic_fetch_sub(&num_memfds, 1);
+	}
 	tmpfs_quota_uncharge_pages(d->quota, d->charged);
 	tmpfs_quota_put(d->quota);
 	rwlock_destroy(&d->lock);
@@ -119,16 +138,18 @@ static int write_all(int fd, const char *buf, uint64_t n, uint64_t pos)
 	return 0;
 }
 
-/* Lock held for writing. */
+/* Lock held for writing. -ENFILE: there are too many. */
 static int promote(struct tmpfs_data *d)
 {
 	int fd, err;
 
 	if (d->fd >= 0)
 		return 0;
+	if (atomic_load(&num_memfds) >= max_memfds())
+		return -ENFILE;
 	fd = memfd_create("tmpfs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
-		return errno == ENOMEM ? -ENOMEM : -ENOSPC;
+		return errno == EMFILE ? -ENFILE : -errno;
 	err = write_all(fd, d->mem, d->size, 0);
 	if (!err && (d->seals & ~F_SEAL_SEAL) &&
 	    fcntl(fd, F_ADD_SEALS, d->seals & (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)))
@@ -137,6 +158,7 @@ static int promote(struct tmpfs_data *d)
 		close(fd);
 		return err;
 	}
+	atomic_fetch_add(&num_memfds, 1);
 	free(d->mem);
 	d->mem = NULL;
 	d->mem_cap = 0;
@@ -318,8 +340,10 @@ static ssize_t write_locked(struct tmpfs_data *d, struct iov_iter *from, uint64_
 	/* mem has no holes of a page or more. */
 	if (d->fd < 0 && (end > MEM_MAX || pos >= ROUND_UP(d->size, PAGE) + PAGE)) {
 		err = promote(d);
+		if (err == -ENFILE && end <= MEM_MAX_NO_FD)
+			err = 0; /* as long as it is dense enough to afford */
 		if (err)
-			return err;
+			return err == -ENFILE ? -ENOSPC : err;
 	}
 	return d->fd < 0 ? write_mem(d, from, pos, n) : write_fd(d, from, pos, n);
 }
@@ -355,7 +379,7 @@ int tmpfs_data_truncate(struct tmpfs_data *d, uint64_t size)
 	if (d->fd < 0 && size > d->size && pages(size) > pages(d->size)) {
 		err = promote(d);
 		if (err)
-			return err;
+			return err == -ENFILE ? -ENOSPC : err;
 	}
 	if (d->fd < 0) {
 		err = mem_reserve(d, size);

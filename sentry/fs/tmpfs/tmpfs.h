@@ -2,7 +2,7 @@
  * tmpfs: files in the sandbox's memory (man 5 tmpfs, memfd_create(2)).
  *
  * What others use: a *data object* holds the content of one regular file. Small content is
- * malloc'd; past 64 KiB, or when it is mapped, it moves to a memfd of its own, which stubs can
+ * malloc'd; past 1 MiB, or when it is mapped, it moves to a memfd of its own, which stubs can
  * map. The overlay keeps its upper files in such objects. Memory is charged in pages to a
  * *quota*; going over is -ENOSPC.
  *

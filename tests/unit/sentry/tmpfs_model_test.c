@@ -16,7 +16,7 @@
 #include "vfs_fixture.h"
 
 #define NAMES 6
-#define MAX_SIZE 300000
+#define MAX_SIZE 1200000
 
 struct model {
 	int links;
@@ -54,9 +54,9 @@ static size_t random_pos(void)
 	case 0:
 		return rnd(100);
 	case 1:
-		return 65536 - 50 + rnd(100); /* where content moves to a memfd */
+		return 65536 - 50 + rnd(100);
 	case 2:
-		return rnd(70) * 4096;
+		return (rnd(4) ? rnd(70) : 240 + rnd(40)) * 4096; /* past 1 MiB: a memfd */
 	default:
 		return rnd(MAX_SIZE - 20000);
 	}
@@ -183,7 +183,7 @@ static void random_operations_match_the_model(void **state)
 	for (seed = 1; seed < 4; seed++) {
 		uint32_t start = seed;
 
-		for (int n = 0; n < 1500; n++) {
+		for (int n = 0; n < 800; n++) {
 			step();
 			check_one(rnd(NAMES));
 		}
