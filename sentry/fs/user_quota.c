@@ -2,6 +2,7 @@
 #include "sentry/fs/user_quota.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 
@@ -15,6 +16,16 @@ struct user_quota {
 	unsigned refs; /* table_lock */
 	atomic_long used[QUOTA_KINDS];
 };
+
+/* Of all users together, since a privileged guest can be as many users as it likes: what it may
+ * cost the sentry, roughly 128 MiB a kind. Pipe pages have a bound of their own (fs/pipe/ring.c).
+ */
+static const long total_limit[QUOTA_KINDS] = {
+	[QUOTA_PIPE_PAGES] = INT64_MAX / 2, [QUOTA_INFLIGHT_FDS] = 1L << 18,
+	[QUOTA_INOTIFY_INSTANCES] = 4096,   [QUOTA_INOTIFY_WATCHES] = 1L << 19,
+	[QUOTA_EPOLL_WATCHES] = 1L << 20,
+};
+static atomic_long total[QUOTA_KINDS];
 
 static struct mutex table_lock = MUTEX_INIT;
 static LIST_HEAD(, user_quota) table[QUOTA_BUCKETS];
@@ -51,17 +62,18 @@ void user_quota_put(struct user_quota *q)
 
 bool user_quota_charge(struct user_quota *q, enum quota_kind kind, long n, long limit)
 {
-	long old = atomic_fetch_add(&q->used[kind], n);
+	long old = atomic_fetch_add(&q->used[kind], n), all = atomic_fetch_add(&total[kind], n);
 
-	if (old <= limit - n)
+	if (old <= limit - n && all <= total_limit[kind] - n)
 		return true;
-	atomic_fetch_sub(&q->used[kind], n);
+	user_quota_uncharge(q, kind, n);
 	return false;
 }
 
 void user_quota_uncharge(struct user_quota *q, enum quota_kind kind, long n)
 {
 	atomic_fetch_sub(&q->used[kind], n);
+	atomic_fetch_sub(&total[kind], n);
 }
 
 long user_quota_read(struct user_quota *q, enum quota_kind kind)

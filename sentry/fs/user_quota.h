@@ -25,7 +25,7 @@ struct user_quota;
 /* The account of a user, with a reference for the caller; NULL: no memory. */
 struct user_quota *user_quota_get(uid_t uid);
 void user_quota_put(struct user_quota *q);
-/* Adds n unless the sum would pass `limit`. */
+/* Adds n unless the user's sum would pass `limit`, or that of all users what the sentry bears. */
 bool user_quota_charge(struct user_quota *q, enum quota_kind kind, long n, long limit);
 void user_quota_uncharge(struct user_quota *q, enum quota_kind kind, long n);
 long user_quota_read(struct user_quota *q, enum quota_kind kind);

@@ -8,6 +8,7 @@
 #include "sentry/fs/inotify/inotify.h"
 
 #define INOTIFY_MAX_QUEUED 16384
+#define INOTIFY_MAX_BYTES (64L << 20) /* of unread events, all instances together */
 #define INOTIFY_MAX_INSTANCES 128L
 #define INOTIFY_MAX_WATCHES 131072L
 

@@ -13,6 +13,9 @@
 #include "sentry/fs/user_quota.h"
 #include "sentry/kernel/task.h"
 
+/* Unread events of all instances. */
+static _Atomic long queued_bytes;
+
 static size_t event_size(const struct inotify_queued *e)
 {
 	return sizeof(struct inotify_event) + e->len;
@@ -32,7 +35,7 @@ void inotify_queue(struct inotify_group *g, int wd, uint32_t mask, uint32_t cook
 
 	MUTEX_GUARD(&g->lock);
 	/* The last slot is for the news that there is no more room. */
-	if (g->nevents >= INOTIFY_MAX_QUEUED) {
+	if (g->nevents >= INOTIFY_MAX_QUEUED || queued_bytes >= INOTIFY_MAX_BYTES) {
 		if (g->overflowed)
 			return;
 		g->overflowed = true;
@@ -57,6 +60,7 @@ void inotify_queue(struct inotify_group *g, int wd, uint32_t mask, uint32_t cook
 	TAILQ_INSERT_TAIL(&g->events, e, link);
 	g->nevents++;
 	g->bytes += event_size(e);
+	queued_bytes += (long)event_size(e);
 	wake_up(&g->wait, EPOLLIN | EPOLLRDNORM);
 }
 
@@ -84,6 +88,7 @@ static struct inotify_queued *take_event(struct inotify_group *g, size_t room, i
 	TAILQ_REMOVE(&g->events, e, link);
 	g->nevents--;
 	g->bytes -= event_size(e);
+	queued_bytes -= (long)event_size(e);
 	if (e->mask & IN_Q_OVERFLOW)
 		g->overflowed = false;
 	return e;
@@ -180,6 +185,7 @@ static void group_free(struct inotify_group *g)
 
 	while ((e = TAILQ_FIRST(&g->events))) {
 		TAILQ_REMOVE(&g->events, e, link);
+		queued_bytes -= (long)event_size(e);
 		free(e);
 	}
 	if (g->quota) {

@@ -7,6 +7,22 @@
 #include "sentry/kernel/task.h"
 #include "sentry/net/unix/unix.h"
 
+/* All messages of the sandbox together: an eighth of its memory, and never under this. A sender's
+ * own buffer is its own limit, but sockets are many. */
+#define MESSAGES_TOTAL_MIN (64L << 20)
+
+static _Atomic long total_bytes;
+
+static bool charge_total(size_t n)
+{
+	long limit = MAX((long)(kernel.total_memory / 8), MESSAGES_TOTAL_MIN);
+
+	if (atomic_fetch_add(&total_bytes, (long)n) + (long)n <= limit)
+		return true;
+	atomic_fetch_sub(&total_bytes, (long)n);
+	return false;
+}
+
 /* What Linux charges for a message of n bytes: the data in its slab, and the sk_buff. */
 static size_t truesize_of(size_t n)
 {
@@ -52,14 +68,16 @@ int unix_msg_create(struct socket *sock, struct iov_iter *from, size_t n, bool n
 
 	if (ret)
 		return ret;
-	msg = malloc(sizeof(*msg) + n);
-	if (!msg)
+	if (!charge_total(truesize_of(n)))
 		return -ENOBUFS;
-	memset(msg, 0, sizeof(*msg));
-	if (n && copy_from_iter(from, msg->data, n) != (ssize_t)n) {
+	msg = malloc(sizeof(*msg) + n);
+	if (!msg || (n && copy_from_iter(from, msg->data, n) != (ssize_t)n)) {
+		ret = msg ? -EFAULT : -ENOBUFS;
+		atomic_fetch_sub(&total_bytes, (long)truesize_of(n));
 		free(msg);
-		return -EFAULT;
+		return ret;
 	}
+	memset(msg, 0, sizeof(*msg));
 	msg->len = n;
 	msg->truesize = truesize_of(n);
 	msg->sender = unix_get(u);
@@ -78,6 +96,7 @@ void unix_msg_free(struct unix_msg *msg)
 	long before = atomic_fetch_sub(&sender->wmem, (long)msg->truesize);
 	long now = before - (long)msg->truesize;
 
+	atomic_fetch_sub(&total_bytes, (long)msg->truesize);
 	if (before << 2 > sender->sndbuf && now << 2 <= sender->sndbuf)
 		wake_up(&sender->wait, EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND);
 	unix_put(sender);
