@@ -39,7 +39,7 @@ struct vm_area {
 	RB_ENTRY(vm_area) node;
 	uint64_t start, end;   /* page aligned */
 	uint64_t gap, max_gap; /* free bytes below it; the largest in its subtree: vma.c */
-	int prot;	     /* PROT_* as the guest asked */
+	int prot;	       /* PROT_* as the guest asked */
 	uint32_t flags;
 	struct file *file; /* referenced; NULL for anonymous */
 	uint64_t offset;   /* bytes into file */
@@ -67,8 +67,8 @@ struct mm {
 	struct file *exe;  /* referenced; mm->lock */
 	uint64_t total_vm, locked_vm, data_vm, stack_vm, exec_vm; /* pages */
 	uint64_t hiwater_vm, hiwater_rss;
-	uint32_t def_flags; /* mlockall(MCL_FUTURE) */
-	unsigned map_count;  /* VMAs in the tree */
+	uint32_t def_flags;	     /* mlockall(MCL_FUTURE) */
+	unsigned map_count;	     /* VMAs in the tree */
 	_Atomic unsigned freeze_seq; /* odd while a page is read-only for a futex operation */
 	_Atomic bool membarrier_registered; /* for MEMBARRIER_CMD_PRIVATE_EXPEDITED */
 	uint64_t stale_addr; /* the last stale fault, and how often in a row: fault.c */
