@@ -344,6 +344,7 @@ ssize_t tcp_recv_nbuf(struct net_ep *ep, size_t max, int flags, struct nbuf **ou
 void tcp_data_queue(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *h);
 uint32_t tcp_receive_space(const struct tcp_ep *tp);
 void tcp_rx_purge(struct tcp_ep *tp);
+void tcp_ooo_purge(struct tcp_ep *tp);
 void tcp_fill_sack(struct tcp_ep *tp, struct tcp_options *o, unsigned max);
 void tcp_urgent(struct tcp_ep *tp, const struct tcp_header *h);
 void tcp_fin_in_order(struct tcp_ep *tp);

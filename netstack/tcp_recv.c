@@ -109,19 +109,24 @@ static void charge(struct tcp_ep *tp, struct nbuf *b)
 	}
 }
 
-/* Gives up out-of-order data, the furthest first, to make room: Linux's tcp_prune_ofo_queue. */
-static void prune_ooo(struct tcp_ep *tp)
+void tcp_ooo_purge(struct tcp_ep *tp)
 {
 	struct nbuf *b;
 
-	if (STAILQ_EMPTY(&tp->ooo))
-		return;
-	STAILQ_FOREACH(b, &tp->ooo, next)
-	tp->ep.rmem -= b->truesize;
+	STAILQ_FOREACH (b, &tp->ooo, next)
+		tp->ep.rmem -= b->truesize;
 	nbuf_queue_purge(&tp->ooo);
 	tp->ooo_last = NULL;
 	tp->ooo_bytes = 0;
 	tp->nsacks = 0;
+}
+
+/* Gives up out-of-order data to make room: Linux's tcp_prune_ofo_queue. */
+static void prune_ooo(struct tcp_ep *tp)
+{
+	if (STAILQ_EMPTY(&tp->ooo))
+		return;
+	tcp_ooo_purge(tp);
 	net_count(tcp_stack(tp), NET_TcpExt_TCPOFODrop);
 }
 
@@ -267,7 +272,7 @@ static bool drain_ooo(struct tcp_ep *tp)
 
 		ooo_unlink(tp, NULL, b);
 		fin |= b->tcp_flags & TF_FIN && seq_le(tp->rcv_nxt, b->end_seq);
-		if (dup >= b->len && b->len) {
+		if (dup && dup >= b->len) { /* known, or an empty FIN that data has overtaken */
 			set_dsack(tp, b->seq, b->end_seq);
 			nbuf_put(b);
 			continue;

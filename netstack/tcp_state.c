@@ -37,9 +37,7 @@ void tcp_done(struct tcp_ep *tp, int err)
 		tp->orphan = false;
 	} else {
 		/* What has been received in order can still be read. */
-		nbuf_queue_purge(&tp->ooo);
-		tp->ooo_last = NULL;
-		tp->nsacks = 0;
+		tcp_ooo_purge(tp);
 	}
 	demux_remove(s, s->tcp, &tp->ep);
 	if (tp->ep.closed || !tp->ep.bound) {
@@ -183,9 +181,7 @@ void tcp_fin_in_order(struct tcp_ep *tp)
 	tp->fin_received = true;
 	tp->rcv_nxt++;
 	tp->ep.shut |= 1;
-	nbuf_queue_purge(&tp->ooo);
-	tp->ooo_last = NULL;
-	tp->nsacks = 0;
+	tcp_ooo_purge(tp);
 	tp->quickack = MAX(tp->quickack, (uint8_t)1);
 	tp->pingpong = 0;
 	switch (tp->state) {
