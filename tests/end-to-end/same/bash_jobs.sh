@@ -5,7 +5,7 @@ wait $p; echo "wait: $?"
 (exit 7) & wait $!; echo "wait: $?"
 sleep 100 & p=$!
 kill $p; wait $p 2>/dev/null; echo "killed: $?"
-for i in 1 2 3; do (sleep 0.0$i; exit $i) & done
+for i in 1 2 3; do (sleep 0.$((i * 4 - 3)); exit $i) & done
 wait -n; echo "first: $?"
 wait; echo "all"
 sleep 100 & p=$!
