@@ -33,13 +33,8 @@ find_processes() {
 		esac
 	done
 	[ -n "$gofer" ] && [ -n "$sentry" ] || { echo "no gofer or sandbox process"; exit 1; }
-	others=
-	for p in /proc/[0-9]*; do
-		p=${p#/proc/}
-		[ "$p" != "$sentry" ] &&
-			[ "$(readlink "/proc/$p/ns/pid")" = "$(readlink "/proc/$sentry/ns/pid")" ] &&
-			others="$others $p"
-	done
+	others=" $(pgrep --ns "$sentry" --nslist pid | grep -vx "$sentry" | tr '\n' ' ')"
+	others=${others% }
 	[ -n "$others" ] || { echo "no zygote and no stub"; exit 1; }
 }
 
