@@ -343,14 +343,17 @@ int platform_fork(struct platform_ctx *parent, void *owner, struct platform_as *
 		return -EAGAIN;
 	as->listener = parent->listener;
 	listener_get(as->listener);
-	as->patches = patches_get(parent->as->patches);
 	child = ctx_alloc(as, (int)parent->index, owner);
 	if (!child) {
 		platform_as_put(as);
 		return -ENOMEM;
 	}
+	/* The child's memory and the table of what is patched in it must agree. */
+	patching_stop(parent->as);
+	as->patches = patches_get(parent->as->patches);
 	ret = clone_child(parent, child, CMD_FORK, CLONE_PARENT | CLONE_FILES,
 			  (uint64_t)systrap.slots_fd, as->index * SLOT_REGION);
+	patching_resume(parent->as);
 	if (ret) {
 		platform_as_kill(as);
 		ctx_free(child);

@@ -19,6 +19,7 @@
  * syscall destroys rcx and r11 anyway.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,25 @@ void patches_put(struct patches *p)
 {
 	if (p && refcount_dec(&p->refs))
 		free(p);
+}
+
+void patching_stop(struct platform_as *as)
+{
+	mutex_lock(&as->lock);
+	while (as->patching) {
+		mutex_unlock(&as->lock);
+		sched_yield();
+		mutex_lock(&as->lock);
+	}
+	as->forking++;
+	mutex_unlock(&as->lock);
+}
+
+void patching_resume(struct platform_as *as)
+{
+	mutex_lock(&as->lock);
+	as->forking--;
+	mutex_unlock(&as->lock);
 }
 
 /* The address space's own copy, to be changed. as->lock held. */
@@ -258,6 +278,8 @@ void patch_consider(struct platform_ctx *ctx)
 	    (rip >= PLATFORM_RESERVED_START && rip < PLATFORM_RESERVED_END))
 		return;
 	MUTEX_GUARD(&as->lock);
+	if (as->patching || as->forking)
+		return;
 	p = own_patches(as);
 	if (!p || p->count == MAX_PATCHES)
 		return;
@@ -274,15 +296,19 @@ void patch_consider(struct platform_ctx *ctx)
 		return;
 	}
 	if (!p->mapped) {
+		/* Nobody replaces as->patches while this is set. */
+		as->patching = true;
 		mutex_unlock(&as->lock);
 		int ret = platform_map_reserved(ctx);
 		mutex_lock(&as->lock);
-		/* Only the process's own threads change as->patches, and all of them are owned. */
+		as->patching = false;
 		if (ret)
 			return;
 		p->mapped = true;
 	}
-	patch_site(ctx, p, &site);
+	/* With the lock held no other thread of the process goes to the guest. */
+	if (alone_in_guest(as))
+		patch_site(ctx, p, &site);
 }
 
 void patch_fix_resume(struct platform_ctx *ctx)
@@ -290,7 +316,6 @@ void patch_fix_resume(struct platform_ctx *ctx)
 	struct platform_as *as = ctx->as;
 	struct patch *patch;
 
-	MUTEX_GUARD(&as->lock);
 	patch = as->patches->count ? patch_find(as->patches, ctx->regs.rip) : NULL;
 	if (patch && ctx->regs.rip)
 		ctx->regs.rip = patch->back;
@@ -320,6 +345,11 @@ void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len)
 	MUTEX_GUARD(&as->lock);
 	if (!as->patches || !as->patches->count)
 		return;
+	while (as->patching) {
+		mutex_unlock(&as->lock);
+		sched_yield();
+		mutex_lock(&as->lock);
+	}
 	p = own_patches(as);
 	for (unsigned i = 0; p && i < MAX_PATCHES; i++)
 		if (p->patch[i].after >= addr && p->patch[i].after - addr < len)

@@ -103,6 +103,8 @@ struct platform_as {
 	/* The one context, with a batch, and the worker that owns it; NULL: no batch. */
 	struct platform_ctx *_Atomic batch_ctx;
 	struct worker *batch_worker;
+	int forking;   /* forks under way: no patching meanwhile; lock */
+	bool patching; /* a worker is at it: no fork, no second one; lock */
 	struct patches *patches; /* patched sites, or NULL; owned by whoever owns a context */
 	_Atomic unsigned end;	 /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */
 };
@@ -205,11 +207,14 @@ int ctx_command(struct platform_ctx *ctx, uint32_t cmd, uint64_t nr, const uint6
 /* patch.c: lock: as->lock guards as->patches. */
 /* After a trapped syscall: counts the site, patches it when it is hot. */
 void patch_consider(struct platform_ctx *ctx);
-/* Before a full resume: where to go instead of regs.rip, if a patch stands there. */
+/* as->lock held. Before a full resume: where to go instead of regs.rip, if a patch stands there. */
 void patch_fix_resume(struct platform_ctx *ctx);
 /* A SIGILL: true if it is a jump to the syscall of a patched site; the event becomes that syscall.
  */
 bool patch_is_syscall(struct platform_ctx *ctx);
+/* Keeps patching off while the address space is copied; nests. */
+void patching_stop(struct platform_as *as);
+void patching_resume(struct platform_as *as);
 struct patches *patches_get(struct patches *p);
 void patches_put(struct patches *p);
 

@@ -197,7 +197,7 @@ void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
 	/* An image outside the signal stack, or misaligned: the guest has meddled; give it the
 	 * top of the stack, which is as good as anything. */
 	if (fpstate && fpstate != base + SLOT_FPU && /* the image that was about to be loaded */
-	    (fpstate < base + SLOT_STACK || fpstate % 64 ||
+	    (fpstate < base + SLOT_FPU || fpstate % 64 ||
 	     fpstate + systrap.fpstate_size > base + SLOT_STACK_TOP))
 		fpstate = base + SLOT_STACK;
 	ctx->fpu_addr = fpstate;
@@ -261,8 +261,12 @@ bool ctx_claim(struct platform_ctx *ctx)
 /* Gives ctx to the guest. False: it was kicked meanwhile, or its stub is dead; still owned. */
 static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 {
+	struct platform_as *as = ctx->as;
+
+	/* A site is patched under this lock while no thread of the process is in the guest. */
+	mutex_lock(&as->lock);
 	if (turn == TURN_RESUME) {
-		if (ctx->as->patches)
+		if (as->patches)
 			patch_fix_resume(ctx);
 		store_registers(ctx);
 	} else {
@@ -273,6 +277,7 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 	atomic_fetch_add(&ctx->listener->in_guest, 1);
 	atomic_fetch_add(&running, 1);
 	atomic_store(&ctx->state, CTX_GUEST);
+	mutex_unlock(&as->lock);
 	if ((atomic_load(&ctx->kicked) || ctx->as->dead) && ctx_claim(ctx)) {
 		ctx->kicked = 0;
 		return false;
