@@ -167,7 +167,20 @@ SYSCALL_DEFINE3(connect, int, fd, uaddr_t, uaddr, int, len)
 	return sock->ops->connect(sock, &addr, len, file->flags & O_NONBLOCK);
 }
 
-static long do_accept(int fd, uaddr_t uaddr, uaddr_t ulen, int flags)
+/* Is there no descriptor for what accept may return? Asked before a connection is taken, which
+ * could not be given back. Another thread may still take the last one. */
+static bool fd_table_full(struct task *t)
+{
+	uint64_t limit = t->group->rlim[RLIMIT_NOFILE].rlim_cur;
+	int i;
+
+	MUTEX_GUARD(&t->files->lock);
+	for (i = t->files->next_hint; i < t->files->size && t->files->slots[i].file; i++)
+		;
+	return (uint64_t)i >= limit;
+}
+
+static long do_accept(struct task *t, int fd, uaddr_t uaddr, uaddr_t ulen, int flags)
 {
 	struct sockaddr_storage addr;
 	struct file *__put_file file = NULL, *fresh;
@@ -181,6 +194,8 @@ static long do_accept(int fd, uaddr_t uaddr, uaddr_t ulen, int flags)
 		return ret;
 	if (!sock->ops->accept)
 		return -EOPNOTSUPP;
+	if (fd_table_full(t))
+		return -EMFILE;
 	ret = socket_create_accepted(sock, flags & SOCK_NONBLOCK ? O_NONBLOCK : 0, &fresh);
 	if (ret)
 		return ret;
@@ -198,14 +213,12 @@ static long do_accept(int fd, uaddr_t uaddr, uaddr_t ulen, int flags)
 
 SYSCALL_DEFINE3(accept, int, fd, uaddr_t, uaddr, uaddr_t, ulen)
 {
-	(void)t;
-	return do_accept(fd, uaddr, ulen, 0);
+	return do_accept(t, fd, uaddr, ulen, 0);
 }
 
 SYSCALL_DEFINE4(accept4, int, fd, uaddr_t, uaddr, uaddr_t, ulen, int, flags)
 {
-	(void)t;
-	return do_accept(fd, uaddr, ulen, flags);
+	return do_accept(t, fd, uaddr, ulen, flags);
 }
 
 static long do_getname(int fd, uaddr_t uaddr, uaddr_t ulen, bool peer)

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -400,6 +401,33 @@ static void many_messages(void)
 	close(s[1]);
 }
 
+static void accept_without_a_free_descriptor(void)
+{
+	struct sockaddr_un a;
+	socklen_t len = name(&a, "moat-test-emfile", 1);
+	int l = socket(AF_UNIX, SOCK_STREAM, 0), c = socket(AF_UNIX, SOCK_STREAM, 0), s;
+	struct rlimit old, low;
+	char b;
+
+	CHECK_EQ(bind(l, (void *)&a, len), 0);
+	CHECK_EQ(listen(l, 5), 0);
+	CHECK_EQ(connect(c, (void *)&a, len), 0);
+	getrlimit(RLIMIT_NOFILE, &old);
+	low = old;
+	low.rlim_cur = (rlim_t)c + 1;
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &low), 0);
+	CHECK_ERRNO(accept(l, NULL, NULL), EMFILE);
+	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
+	/* The connection is still there. */
+	s = accept(l, NULL, NULL);
+	CHECK(s >= 0);
+	CHECK_EQ(write(s, "x", 1), 1);
+	CHECK_EQ(read(c, &b, 1), 1);
+	close(s);
+	close(c);
+	close(l);
+}
+
 static void wrong_arguments(void)
 {
 	int p[2], s[2];
@@ -435,6 +463,7 @@ int main(void)
 	buffers_and_timeouts();
 	big_transfer();
 	many_messages();
+	accept_without_a_free_descriptor();
 	wrong_arguments();
 	CHECK_DONE();
 }
