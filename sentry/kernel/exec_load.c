@@ -159,7 +159,9 @@ int exec_load(struct exec *e)
 		err = map_interp(e);
 	if (err)
 		return err;
-	e->mm->exe = file_get(e->file);
+	err = mm_set_exe(e->mm, e->file);
+	if (err)
+		return err;
 	e->mm->dumpable = e->secure || e->unreadable ? 0 : 1;
 	vdso = map_vdso(e);
 	return exec_build_stack(e, top, vdso);

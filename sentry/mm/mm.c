@@ -66,12 +66,23 @@ void mm_put(struct mm *mm)
 		vma_remove(mm, vma);
 		vma_free(vma);
 	}
-	if (mm->exe)
+	if (mm->exe) {
+		inode_allow_write_access(mm->exe->inode);
 		file_put(mm->exe);
+	}
 	if (mm->as)
 		platform_as_put(mm->as);
 	mutex_destroy(&mm->lock);
 	free(mm);
+}
+
+int mm_set_exe(struct mm *mm, struct file *file)
+{
+	int err = inode_deny_write_access(file->inode);
+
+	if (!err)
+		mm->exe = file_get(file);
+	return err;
 }
 
 static void copy_layout(struct mm *to, const struct mm *from)
@@ -92,7 +103,9 @@ static void copy_layout(struct mm *to, const struct mm *from)
 	memcpy(to->auxv, from->auxv, sizeof(to->auxv));
 	to->auxv_len = from->auxv_len;
 	to->dumpable = from->dumpable;
-	to->exe = from->exe ? file_get(from->exe) : NULL;
+	/* Cannot fail: the parent's reference keeps writers out already. */
+	if (from->exe)
+		mm_set_exe(to, from->exe);
 }
 
 /* One VMA of the parent in the child, whose host memory is already a copy. */

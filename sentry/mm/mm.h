@@ -115,6 +115,9 @@ int mm_map_special(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint6
 int mm_setup_stack(struct mm *mm, struct platform_ctx *ctx, uint64_t top, uint64_t max_size,
 		   int prot);
 void mm_set_brk(struct mm *mm, uint64_t start);
+/* Says which program runs in it, once; nobody may open the file for writing until mm goes.
+ * -ETXTBSY: somebody has. */
+int mm_set_exe(struct mm *mm, struct file *file);
 
 /* A fault reported by the platform. 0: resolved, run again. Otherwise the signal to send; *code and
  * *addr as siginfo wants them. Handles stack growth and what is stale. */
