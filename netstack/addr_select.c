@@ -5,24 +5,24 @@
 
 /* RFC 6724 §2.1: the default policy table, most specific first. */
 static const struct {
-	uint8_t prefix[16];
+	struct in6_addr prefix;
 	uint8_t bits, label;
 } policy[] = {
-	{{[15] = 1}, 128, 0},
-	{{[10] = 0xff, [11] = 0xff}, 96, 4},
-	{{0}, 96, 3},
-	{{0x20, 0x01}, 32, 5},
-	{{0x20, 0x02}, 16, 2},
-	{{0x3f, 0xfe}, 16, 12},
-	{{0xfe, 0xc0}, 10, 11},
-	{{0xfc}, 7, 13},
-	{{0}, 0, 1},
+	{{{{[15] = 1}}}, 128, 0},
+	{{{{[10] = 0xff, [11] = 0xff}}}, 96, 4},
+	{{{{0}}}, 96, 3},
+	{{{{0x20, 0x01}}}, 32, 5},
+	{{{{0x20, 0x02}}}, 16, 2},
+	{{{{0x3f, 0xfe}}}, 16, 12},
+	{{{{0xfe, 0xc0}}}, 10, 11},
+	{{{{0xfc}}}, 7, 13},
+	{{{{0}}}, 0, 1},
 };
 
 static int label_of(const struct in6_addr *a)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(policy); i++)
-		if (prefix_match(a, (const struct in6_addr *)policy[i].prefix, policy[i].bits))
+		if (prefix_match(a, &policy[i].prefix, policy[i].bits))
 			return policy[i].label;
 	return 1;
 }
