@@ -97,6 +97,8 @@ static void copy_fields(struct task *child, const struct task *parent,
 	}
 	child->affinity = parent->affinity;
 	child->ioprio = parent->ioprio;
+	child->mempolicy = parent->mempolicy;
+	child->mempolicy_nodes = parent->mempolicy_nodes;
 }
 
 static int copy_sighand(struct task *child, struct task *parent, uint64_t flags)

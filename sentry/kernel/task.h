@@ -204,6 +204,8 @@ struct task {
 	bool sched_reset_on_fork;
 	cpu_set_t affinity;
 	int ioprio;
+	int mempolicy; /* MPOL_*; [owner] */
+	uint64_t mempolicy_nodes;
 	int64_t start_time; /* monotonic ns */
 	uint64_t nvcsw;
 	void *pi_waiter; /* kernel/futex_pi.c */
