@@ -386,17 +386,13 @@ int platform_clone_thread(struct platform_ctx *parent, void *owner, struct platf
 
 int platform_as_create(void *owner, struct platform_as **as_out, struct platform_ctx **ctx_out)
 {
-	struct platform_as *as = as_alloc();
 	struct platform_ctx *ctx;
-	int ret;
+	struct platform_as *as;
+	int ret = -EAGAIN;
 
+	as = spare_take(&ret);
 	if (!as)
-		return -EAGAIN;
-	ret = zygote_fresh(as);
-	if (ret) {
-		platform_as_put(as);
 		return ret;
-	}
 	ctx = ctx_alloc(as, 0, owner);
 	if (!ctx) {
 		platform_as_kill(as);

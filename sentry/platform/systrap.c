@@ -33,7 +33,9 @@ int platform_init(const struct platform_config *config)
 
 int platform_start_threads(void)
 {
-	return reaper_start();
+	int ret = reaper_start();
+
+	return ret ? ret : spare_start();
 }
 
 void platform_shutdown(void)

@@ -172,6 +172,10 @@ int zygote_fresh(struct platform_as *as); /* fills pid and listener */
 unsigned trap_filter(struct sock_filter *prog, unsigned max);
 unsigned notify_filter(struct sock_filter *prog, unsigned max);
 
+/* spare.c: a clean stub, one reference; NULL with *err set */
+struct platform_as *spare_take(int *err);
+int spare_start(void);
+
 /* listener.c */
 struct listener *listener_alloc(int fd);
 void listener_get(struct listener *l);
