@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -19,8 +21,10 @@ static void parker_free(void *arg)
 {
 	struct parker *p = arg;
 
-	close(p->rd);
-	close(p->wr);
+	if (p->rd >= 0) {
+		close(p->rd);
+		close(p->wr);
+	}
 	free(p);
 }
 
@@ -31,25 +35,53 @@ static void make_key(void)
 
 struct parker *parker_self(void)
 {
-	int fds[2];
+	int fds[2] = {-1, -1};
 
 	if (self)
 		return self;
 	pthread_once(&once, make_key);
-	self = malloc(sizeof(*self));
-	/* Worker threads are limited in number, and two descriptors each are in that account. */
-	if (!self || pipe2(fds, O_CLOEXEC))
-		panic("no pipe for a thread: %s", strerror(errno));
+	self = calloc(1, sizeof(*self));
+	if (!self)
+		panic("no memory for a thread");
+	/* A guest decides how many threads wait: running out of descriptors must do no harm. */
+	if (pipe2(fds, O_CLOEXEC))
+		fds[0] = fds[1] = -1;
 	self->rd = fds[0];
 	self->wr = fds[1];
 	pthread_setspecific(key, self);
 	return self;
 }
 
+static bool take_wake(struct parker *p)
+{
+	uint32_t n = atomic_load(&p->wakes);
+
+	while (n)
+		if (atomic_compare_exchange_weak(&p->wakes, &n, n - 1))
+			return true;
+	return false;
+}
+
+static bool futex_sleep(struct parker *p, int64_t deadline)
+{
+	struct timespec at = {deadline / NSEC_PER_SEC, deadline % NSEC_PER_SEC};
+
+	while (!take_wake(p)) {
+		/* FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time. */
+		if (syscall(SYS_futex, &p->wakes, FUTEX_WAIT_BITSET | FUTEX_PRIVATE_FLAG, 0,
+			    deadline == INT64_MAX ? NULL : &at, NULL, FUTEX_BITSET_MATCH_ANY) &&
+		    errno == ETIMEDOUT)
+			return take_wake(p);
+	}
+	return true;
+}
+
 bool parker_sleep(struct parker *p, int64_t deadline)
 {
 	char byte;
 
+	if (p->rd < 0)
+		return futex_sleep(p, deadline);
 	while (deadline != INT64_MAX) {
 		struct pollfd fd = {.fd = p->rd, .events = POLLIN};
 		int64_t left = deadline - monotonic_ns();
@@ -72,6 +104,11 @@ bool parker_sleep(struct parker *p, int64_t deadline)
 
 void parker_wake(struct parker *p)
 {
+	if (p->rd < 0) {
+		atomic_fetch_add(&p->wakes, 1);
+		syscall(SYS_futex, &p->wakes, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0);
+		return;
+	}
 	while (write(p->wr, "", 1) < 0 && errno == EINTR)
 		;
 }

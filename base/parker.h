@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 struct parker {
-	int rd, wr; /* the pipe */
+	int rd, wr; /* the pipe; -1: no descriptors were left, a futex does it, only slower */
+	_Atomic uint32_t wakes; /* without a pipe: wake-ups not taken yet */
 };
 
 /* The calling thread's, made at the first call; lives as long as the thread. */
