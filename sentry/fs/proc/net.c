@@ -4,6 +4,15 @@
  */
 #include "sentry/fs/proc/proc.h"
 
+void unix_registry_show(struct text *out) __attribute__((weak)); /* net/unix */
+
+static int show_unix(struct text *out, struct inode *inode)
+{
+	if (unix_registry_show)
+		unix_registry_show(out);
+	return 0;
+}
+
 #define FIXED(NAME, CONTENT)                                                                       \
 	{                                                                                          \
 		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT)                       \
@@ -34,7 +43,7 @@ const struct pseudo_node proc_net_nodes[] = {
 	FIXED("tcp6", SOCKET6_COLUMNS "\n"),
 	FIXED("udp6", SOCKET6_COLUMNS " ref pointer drops\n"),
 	FIXED("raw6", SOCKET6_COLUMNS " ref pointer drops\n"),
-	FIXED("unix", "Num       RefCount Protocol Flags    Type St Inode Path\n"),
+	{.name = "unix", .mode = S_IFREG | 0444, .show = show_unix},
 	FIXED("packet", "sk       RefCnt Type Proto  Iface R Rmem   User   Inode\n"),
 	FIXED("netlink",
 	      "sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    "

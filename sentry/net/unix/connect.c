@@ -92,6 +92,7 @@ int unix_stream_connect(struct socket *sock, const struct sockaddr_storage *addr
 	struct unix_sock *u = sock->sk, *listener, *server;
 	int ret;
 
+	unix_note_inode(sock);
 	if (sock->passcred && !u->addr) {
 		ret = unix_autobind(u);
 		if (ret)
@@ -124,6 +125,7 @@ int unix_dgram_connect(struct socket *sock, const struct sockaddr_storage *addr,
 	struct unix_sock *u = sock->sk, *other = NULL, *old;
 	int ret;
 
+	unix_note_inode(sock);
 	(void)nonblock;
 	if (addr->ss_family != AF_UNSPEC) {
 		if (sock->passcred && !u->addr) {
@@ -191,6 +193,7 @@ int unix_accept(struct socket *sock, struct socket *fresh, bool nonblock)
 	}
 	wake_up(&u->peer_wait, EPOLLOUT);
 	fresh->sk = server;
+	unix_note_inode(fresh);
 	return 0;
 }
 
@@ -204,5 +207,7 @@ int unix_socketpair(struct socket *a, struct socket *b)
 	unix_set_cred_current(&ua->peercred);
 	unix_set_cred_current(&ub->peercred);
 	ua->state = ub->state = UNIX_ESTABLISHED;
+	unix_note_inode(a);
+	unix_note_inode(b);
 	return 0;
 }

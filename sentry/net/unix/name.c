@@ -190,6 +190,7 @@ int unix_bind(struct socket *sock, const struct sockaddr_storage *addr, int len)
 	struct unix_addr *a;
 	int ret;
 
+	unix_note_inode(sock);
 	if (len == PATH_OFFSET && addr->ss_family == AF_UNIX)
 		return u->addr ? 0 : unix_autobind(u);
 	ret = check_name(addr, len);

@@ -31,6 +31,7 @@ struct unix_sock *unix_alloc(int type, struct net_ns *net)
 	u->sndbuf = UNIX_DEFAULT_SNDBUF;
 	u->peercred.uid = (uid_t)-1;
 	u->peercred.gid = (gid_t)-1;
+	unix_registry_add(u);
 	return u;
 }
 
@@ -44,6 +45,7 @@ void unix_put(struct unix_sock *u)
 {
 	if (!u || !refcount_dec(&u->refs))
 		return;
+	unix_registry_remove(u);
 	if (u->addr)
 		unix_addr_put(u->addr);
 	if (u->peercred.pid)

@@ -94,7 +94,17 @@ struct unix_sock {
 	long gc_refs;
 	bool gc_candidate, gc_queued;
 	TAILQ_ENTRY(unix_sock) inflight_link, gc_link;
+	TAILQ_ENTRY(unix_sock) registry_link; /* registry.c */
+	uint64_t ino; /* of its file's inode, once it has been used; for /proc/net/unix */
 };
+
+/* registry.c: from unix_alloc to the last unix_put. */
+struct text;
+void unix_registry_add(struct unix_sock *u);
+void unix_registry_remove(struct unix_sock *u);
+void unix_registry_show(struct text *out); /* /proc/net/unix */
+/* Remembers the inode number of the socket's file. */
+void unix_note_inode(struct socket *sock);
 
 extern const struct socket_ops unix_stream_ops, unix_dgram_ops, unix_seqpacket_ops;
 
