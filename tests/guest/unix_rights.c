@@ -235,6 +235,36 @@ static void credentials(void)
 	close(s[1]);
 }
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
+
+static void peer_pidfd(void)
+{
+	int s[2], fd = -1;
+	socklen_t len = sizeof(fd);
+	char path[64], line[128];
+	long pid = -1;
+	FILE *f;
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+	if (getsockopt(s[0], SOL_SOCKET, SO_PEERPIDFD, &fd, &len) != 0) {
+		CHECK_EQ(errno, ENOPROTOOPT); /* kernels before 6.5 */
+		return;
+	}
+	CHECK_EQ(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "r");
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "Pid: %ld", &pid);
+	fclose(f);
+	CHECK_EQ(pid, getpid());
+	close(fd);
+	close(s[0]);
+	close(s[1]);
+}
+
 int main(void)
 {
 	descriptors_travel(SOCK_STREAM);
@@ -244,5 +274,6 @@ int main(void)
 	cycles_are_collected();
 	deep_chain_is_dropped();
 	credentials();
+	peer_pidfd();
 	CHECK_DONE();
 }

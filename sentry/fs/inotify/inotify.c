@@ -96,10 +96,12 @@ static struct inotify_queued *take_event(struct inotify_group *g, size_t room, i
 
 static ssize_t copy_event(struct iov_iter *to, const struct inotify_queued *e)
 {
+	/* struct inotify_event, with room for the longest name. */
 	struct {
-		struct inotify_event head;
+		int32_t wd;
+		uint32_t mask, cookie, len;
 		char name[ROUND_UP(NAME_MAX_LEN + 1, 16)];
-	} out = {.head = {.wd = e->wd, .mask = e->mask, .cookie = e->cookie, .len = e->len}};
+	} out = {.wd = e->wd, .mask = e->mask, .cookie = e->cookie, .len = e->len};
 	size_t size = event_size(e);
 
 	memcpy(out.name, e->name, MIN(e->len, sizeof(out.name)));

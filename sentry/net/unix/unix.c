@@ -8,8 +8,12 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
+#include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/task.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77
+#endif
 #define UNIX_DEFAULT_SNDBUF 212992
 
 struct unix_sock *unix_alloc(int type, struct net_ns *net)
@@ -258,6 +262,32 @@ int unix_setsockopt(struct socket *sock, int level, int name, const void *val, u
 	return -ENOIOCTLCMD;
 }
 
+/* SO_PEERPIDFD: a descriptor of the peer's process in the caller's table. */
+static int get_peer_pidfd(struct unix_sock *u, void *val, unsigned *len)
+{
+	struct file *file;
+	struct pid *pid;
+	int fd;
+
+	mutex_lock(&u->lock);
+	pid = u->peercred.pid ? pid_get(u->peercred.pid) : NULL;
+	mutex_unlock(&u->lock);
+	if (!pid)
+		return -ENODATA;
+	fd = pidfd_create(pid, 0, &file);
+	pid_put(pid);
+	if (fd)
+		return fd;
+	fd = fd_install(file, true);
+	if (fd < 0) {
+		file_put(file);
+		return fd;
+	}
+	*len = MIN(*len, (unsigned)sizeof(fd));
+	memcpy(val, &fd, *len);
+	return 0;
+}
+
 int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigned *len)
 {
 	struct unix_sock *u = sock->sk;
@@ -278,6 +308,8 @@ int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigne
 		memcpy(val, &cred, *len);
 		return 0;
 	}
+	case SO_PEERPIDFD:
+		return get_peer_pidfd(u, val, len);
 	case SO_ERROR:
 	case SO_ACCEPTCONN: {
 		int n = name == SO_ERROR ? -unix_take_error(u) : u->state == UNIX_LISTEN;
