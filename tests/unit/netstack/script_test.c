@@ -13,76 +13,7 @@
  * must come within 5 ms of their time. Sequence numbers are relative: 0 is the SYN's. Flags: S F R
  * P U E W and . for ACK. Options: mss N, sackOK, wscale N, TS val N ecr N, nop, sack A:B ...
  */
-#include "world.h"
-
-#include <ctype.h>
-#include <dirent.h>
-#include <limits.h>
-#include <net/if.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
-#include <sys/queue.h>
-#include <unistd.h>
-
-#include "netstack/nbuf.h"
-
-#define TOLERANCE (5 * MS)
-#define OUR_PORT 8080
-#define PEER_PORT 40000
-#define PEER_ISN 1000000u
-
-struct seg {
-	STAILQ_ENTRY(seg) next;
-	int64_t at;
-	size_t len;
-	uint8_t frame[2048];
-};
-
-struct pkt {
-	uint8_t flags, ecn;
-	uint32_t seq, end, len, ack, win, urg;
-	bool has_ack, has_win, has_urg, has_opts, has_ecn;
-	int mss, wscale; /* -1: absent */
-	bool sackok, ts;
-	uint32_t tsval, tsecr;
-	bool ts_any;
-	int nsack;
-	uint32_t sack[4][2];
-};
-
-struct script {
-	char name[80];
-	char *text;
-	int line;
-};
-
-struct run {
-	struct net_env env;
-	struct net_vclock *clock;
-	struct netstack *stack;
-	struct net_link *link;
-	int64_t start, last;
-	STAILQ_HEAD(, seg) out;
-	struct net_ep *ep, *listener;
-	uint16_t our_port;
-	bool isn_known;
-	uint32_t our_isn;
-	uint32_t last_tsval; /* of our last segment */
-	bool ts;	     /* put timestamps on what is injected without options */
-	uint32_t peer_ts;
-	struct seg last_sent;
-	const char *name;
-	int line;
-};
-
-static void fail_at(struct run *r, const char *what, const char *detail)
-{
-	fail_msg("%s:%d: %s %s (at %.3f s)", r->name, r->line, what, detail ? detail : "",
-		 (net_vclock_now(r->clock) - r->start) / 1e9);
-}
+#include "script.h"
 
 static int script_xmit(struct net_link *l, void *priv, struct nbuf *b)
 {
@@ -104,298 +35,6 @@ static int script_xmit(struct net_link *l, void *priv, struct nbuf *b)
 }
 
 static const struct net_link_ops script_ops = {.xmit = script_xmit};
-
-/* ------------------------------------------------------------------------------ segments */
-
-static uint16_t sum16(const uint8_t *p, size_t n, uint32_t s)
-{
-	for (size_t i = 0; i + 1 < n; i += 2)
-		s += p[i] << 8 | p[i + 1];
-	if (n & 1)
-		s += p[n - 1] << 8;
-	while (s >> 16)
-		s = (s & 0xffff) + (s >> 16);
-	return s;
-}
-
-static void put16(uint8_t *p, uint32_t v)
-{
-	p[0] = v >> 8;
-	p[1] = v;
-}
-static void put32(uint8_t *p, uint32_t v)
-{
-	put16(p, v >> 16);
-	put16(p + 2, v);
-}
-static uint32_t get16(const uint8_t *p)
-{
-	return p[0] << 8 | p[1];
-}
-static uint32_t get32(const uint8_t *p)
-{
-	return (uint32_t)get16(p) << 16 | get16(p + 2);
-}
-
-static size_t put_options(struct run *r, const struct pkt *k, uint8_t *o)
-{
-	size_t n = 0;
-
-	if (k->mss >= 0) {
-		o[n++] = 2;
-		o[n++] = 4;
-		put16(o + n, k->mss);
-		n += 2;
-	}
-	if (k->sackok) {
-		o[n++] = 4;
-		o[n++] = 2;
-	}
-	if (k->ts || (r->ts && !k->has_opts)) {
-		o[n++] = 8;
-		o[n++] = 10;
-		put32(o + n, k->ts ? k->tsval : ++r->peer_ts);
-		put32(o + n + 4, k->ts && k->tsecr ? k->tsecr : r->last_tsval);
-		n += 8;
-	}
-	if (k->wscale >= 0) {
-		o[n++] = 3;
-		o[n++] = 3;
-		o[n++] = k->wscale;
-	}
-	if (k->nsack) {
-		o[n++] = 5;
-		o[n++] = 2 + 8 * k->nsack;
-		for (int i = 0; i < k->nsack; i++) {
-			put32(o + n, r->our_isn + k->sack[i][0]);
-			put32(o + n + 4, r->our_isn + k->sack[i][1]);
-			n += 8;
-		}
-	}
-	while (n & 3)
-		o[n++] = 1;
-	return n;
-}
-
-static void ip_header(uint8_t *p, size_t len, uint8_t proto, uint8_t tos)
-{
-	static const uint8_t src[4] = {10, 0, 0, 2}, dst[4] = {10, 0, 0, 1};
-
-	memset(p, 0, 20);
-	p[0] = 0x45;
-	p[1] = tos;
-	put16(p + 2, len);
-	p[8] = 64;
-	p[9] = proto;
-	memcpy(p + 12, src, 4);
-	memcpy(p + 16, dst, 4);
-	put16(p + 10, ~sum16(p, 20, 0));
-}
-
-static void ether_header(uint8_t *f)
-{
-	static const uint8_t h[14] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0};
-
-	memcpy(f, h, 14);
-}
-
-static void inject(struct run *r, const struct pkt *k)
-{
-	uint8_t f[2048] = {0}, *ip = f + 14, *t = ip + 20, pseudo[12] = {10, 0, 0, 2, 10, 0, 0, 1};
-	size_t n = put_options(r, k, t + 20), tlen = 20 + n + k->len;
-
-	/* Before we have sent anything, numbers are absolute. */
-	if (k->has_ack)
-		r->isn_known = true;
-	ether_header(f);
-	ip_header(ip, 20 + tlen, 6, k->ecn);
-	put16(t, PEER_PORT);
-	put16(t + 2, r->our_port);
-	put32(t + 4, PEER_ISN + k->seq);
-	put32(t + 8, k->has_ack ? r->our_isn + k->ack : 0);
-	t[12] = (20 + n) / 4 << 4;
-	t[13] = k->flags;
-	put16(t + 14, k->has_win ? k->win : 32792);
-	put16(t + 18, k->urg);
-	for (size_t i = 0; i < k->len; i++)
-		t[20 + n + i] = k->seq + i;
-	pseudo[9] = 6;
-	put16(pseudo + 10, tlen);
-	put16(t + 16, ~sum16(t, tlen, sum16(pseudo, 12, 0)));
-	assert_int_equal(net_link_input_mem(r->link, f, 34 + tlen), 0);
-}
-
-/* TYPE CODE mtu about the last segment that we sent. */
-static void inject_icmp(struct run *r, int type, int code, int mtu)
-{
-	uint8_t f[128] = {0}, *ip = f + 14, *c = ip + 20;
-
-	ether_header(f);
-	ip_header(ip, 20 + 8 + 28, 1, 0);
-	c[0] = type;
-	c[1] = code;
-	put16(c + 6, mtu);
-	memcpy(c + 8, r->last_sent.frame + 14, 28);
-	put16(c + 2, ~sum16(c, 36, 0));
-	assert_int_equal(net_link_input_mem(r->link, f, 14 + 20 + 36), 0);
-}
-
-static void parse_frame(struct run *r, const struct seg *s, struct pkt *k)
-{
-	const uint8_t *ip = s->frame + 14, *t = ip + 20, *o;
-	size_t hlen = (t[12] >> 4) * 4, n;
-
-	memset(k, 0, sizeof(*k));
-	k->mss = k->wscale = -1;
-	k->flags = t[13];
-	k->ecn = ip[1] & 3;
-	if ((k->flags & 2) || !r->isn_known) {
-		r->our_isn = get32(t + 4);
-		r->isn_known = true;
-		r->our_port = get16(t);
-	}
-	k->seq = get32(t + 4) - r->our_isn;
-	k->len = get16(ip + 2) - 20 - hlen;
-	k->end = k->seq + k->len;
-	k->ack = get32(t + 8) - PEER_ISN;
-	k->win = get16(t + 14);
-	k->urg = get16(t + 18);
-	for (o = t + 20, n = hlen - 20; n;) {
-		size_t l = *o <= 1 ? 1 : o[1];
-
-		if (*o == 2)
-			k->mss = get16(o + 2);
-		if (*o == 3)
-			k->wscale = o[2];
-		if (*o == 4)
-			k->sackok = true;
-		if (*o == 8) {
-			k->ts = true;
-			k->tsval = r->last_tsval = get32(o + 2);
-			k->tsecr = get32(o + 6);
-		}
-		if (*o == 5)
-			for (k->nsack = 0; k->nsack * 8 + 2 < o[1]; k->nsack++) {
-				k->sack[k->nsack][0] = get32(o + 2 + 8 * k->nsack) - PEER_ISN;
-				k->sack[k->nsack][1] = get32(o + 6 + 8 * k->nsack) - PEER_ISN;
-			}
-		if (*o == 0 || l > n)
-			break;
-		o += l;
-		n -= l;
-	}
-}
-
-static void show(const struct pkt *k, char *buf, size_t size)
-{
-	int n = snprintf(buf, size, "%s%s%s%s%s%s%s%s %u:%u(%u) ack %u win %u",
-			 k->flags & 2 ? "S" : "", k->flags & 1 ? "F" : "", k->flags & 4 ? "R" : "",
-			 k->flags & 8 ? "P" : "", k->flags & 32 ? "U" : "",
-			 k->flags & 64 ? "E" : "", k->flags & 128 ? "W" : "",
-			 k->flags & 16 ? "." : "", k->seq, k->end, k->len, k->ack, k->win);
-
-	for (int i = 0; i < k->nsack; i++)
-		n += snprintf(buf + n, size - n, " sack %u:%u", k->sack[i][0], k->sack[i][1]);
-}
-
-/* ------------------------------------------------------------------------------ parsing lines */
-
-static const char *word(const char **p, char *buf, size_t size)
-{
-	size_t n = 0;
-
-	while (isspace((unsigned char)**p))
-		(*p)++;
-	while (**p && !isspace((unsigned char)**p) && n + 1 < size)
-		buf[n++] = *(*p)++;
-	buf[n] = 0;
-	return n ? buf : NULL;
-}
-
-static void parse_options(struct run *r, const char *p, struct pkt *k)
-{
-	char w[64];
-
-	k->has_opts = true;
-	while (*p && *p != '>') {
-		size_t n = 0;
-
-		while (*p == ',' || *p == ' ' || *p == '<')
-			p++;
-		while (*p && !strchr(", >", *p) && n + 1 < sizeof(w))
-			w[n++] = *p++;
-		w[n] = 0;
-		if (!n)
-			continue;
-		if (!strcmp(w, "mss"))
-			k->mss = strtol(p, (char **)&p, 10);
-		else if (!strcmp(w, "wscale"))
-			k->wscale = strtol(p, (char **)&p, 10);
-		else if (!strcmp(w, "sackOK"))
-			k->sackok = true;
-		else if (!strcmp(w, "TS"))
-			k->ts = true;
-		else if (!strcmp(w, "val"))
-			k->tsval = strtoul(p, (char **)&p, 10);
-		else if (!strcmp(w, "ecr"))
-			k->tsecr = strtoul(p, (char **)&p, 10);
-		else if (!strcmp(w, "ecrold")) /* N ms before our last timestamp */
-			k->tsecr = r->last_tsval - strtoul(p, (char **)&p, 10);
-		else if (!strcmp(w, "sack"))
-			k->nsack = 0;
-		else if (strchr(w, ':')) {
-			sscanf(w, "%u:%u", &k->sack[k->nsack][0], &k->sack[k->nsack][1]);
-			k->nsack++;
-		} else if (strcmp(w, "nop") && strcmp(w, "eol")) {
-			fail_at(r, "unknown option", w);
-		}
-	}
-}
-
-static void parse_packet(struct run *r, const char *p, struct pkt *k)
-{
-	static const char names[] = "FSRP.UEW";
-	char w[128];
-
-	memset(k, 0, sizeof(*k));
-	k->mss = k->wscale = -1;
-	word(&p, w, sizeof(w));
-	for (char *c = w; *c; c++) {
-		const char *at = strchr(names, *c);
-
-		if (!at)
-			fail_at(r, "unknown flag", w);
-		k->flags |= 1 << (at - names);
-	}
-	word(&p, w, sizeof(w));
-	if (sscanf(w, "%u:%u(%u)", &k->seq, &k->end, &k->len) != 3)
-		fail_at(r, "bad sequence", w);
-	while (*p) {
-		while (isspace((unsigned char)*p))
-			p++;
-		if (*p == '<') {
-			parse_options(r, p, k);
-			return;
-		}
-		if (!word(&p, w, sizeof(w)))
-			return;
-		if (!strcmp(w, "ack")) {
-			k->has_ack = true;
-			k->ack = strtoul(p, (char **)&p, 10);
-		} else if (!strcmp(w, "win")) {
-			k->has_win = true;
-			k->win = strtoul(p, (char **)&p, 10);
-		} else if (!strcmp(w, "urg")) {
-			k->has_urg = true;
-			k->urg = strtoul(p, (char **)&p, 10);
-		} else if (!strcmp(w, "ecn")) {
-			k->has_ecn = true;
-			k->ecn = strtoul(p, (char **)&p, 10);
-		} else {
-			fail_at(r, "unknown word", w);
-		}
-	}
-}
 
 /* ------------------------------------------------------------------------------ expectations */
 
@@ -433,31 +72,31 @@ static void expect(struct run *r, const char *spec, int64_t at)
 	struct seg *s;
 	int64_t off;
 
-	parse_packet(r, spec, &want);
+	script_parse(r, spec, &want);
 	s = next_segment(r, at + TOLERANCE);
 	if (!s)
-		fail_at(r, "nothing was sent, expected", spec);
-	parse_frame(r, s, &got);
-	show(&got, g, sizeof(g));
+		script_fail(r, "nothing was sent, expected", spec);
+	script_parse_frame(r, s, &got);
+	script_show(&got, g, sizeof(g));
 	snprintf(buf, sizeof(buf), "%s; sent: %s at %.4f", spec, g, (s->at - r->start) / 1e9);
 	off = s->at - at;
 	/* PSH is compared only when asked for. */
 	if ((want.flags & ~8) != (got.flags & ~8) || ((want.flags & 8) && !(got.flags & 8)))
-		fail_at(r, "flags, expected", buf);
+		script_fail(r, "flags, expected", buf);
 	if (want.seq != got.seq || want.len != got.len)
-		fail_at(r, "sequence, expected", buf);
+		script_fail(r, "sequence, expected", buf);
 	if (want.has_ack && want.ack != got.ack)
-		fail_at(r, "ack, expected", buf);
+		script_fail(r, "ack, expected", buf);
 	if (want.has_win && want.win != got.win)
-		fail_at(r, "window, expected", buf);
+		script_fail(r, "window, expected", buf);
 	if (want.has_urg && want.urg != got.urg)
-		fail_at(r, "urgent, expected", buf);
+		script_fail(r, "urgent, expected", buf);
 	if (want.has_ecn && want.ecn != got.ecn)
-		fail_at(r, "ecn, expected", buf);
+		script_fail(r, "ecn, expected", buf);
 	if (want.has_opts && !options_match(&want, &got))
-		fail_at(r, "options, expected", buf);
+		script_fail(r, "options, expected", buf);
 	if (off > TOLERANCE || off < -TOLERANCE)
-		fail_at(r, "time, expected", buf);
+		script_fail(r, "time, expected", buf);
 	STAILQ_REMOVE_HEAD(&r->out, next);
 	free(s);
 }
@@ -470,9 +109,9 @@ static void expect_silence(struct run *r, int64_t from, double seconds)
 
 	if (!s)
 		return;
-	parse_frame(r, s, &got);
-	show(&got, g, sizeof(g));
-	fail_at(r, "silence was expected; sent:", g);
+	script_parse_frame(r, s, &got);
+	script_show(&got, g, sizeof(g));
+	script_fail(r, "silence was expected; sent:", g);
 }
 
 /* ------------------------------------------------------------------------------ commands */
@@ -587,7 +226,7 @@ static long do_option(struct run *r, const char *name, long v, bool on_listener)
 	for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
 		if (!strcmp(list[i].name, name))
 			return ep_option(ep, list[i].level, list[i].opt, v);
-	fail_at(r, "unknown option", name);
+	script_fail(r, "unknown option", name);
 	return 0;
 }
 
@@ -628,7 +267,7 @@ static long do_query(struct run *r, const char *what)
 		return net_ep_ioctl(r->ep, 0x8905 /* SIOCATMARK */, &v) ? -1 : v;
 	if (!strncmp(what, "Tcp", 3))
 		return stack_counter(r->stack, what);
-	fail_at(r, "unknown query", what);
+	script_fail(r, "unknown query", what);
 	return 0;
 }
 
@@ -644,7 +283,7 @@ static long command(struct run *r, const char *verb, const char **p)
 	char w[64] = "", v[64] = "";
 
 	if (!strcmp(verb, "listen"))
-		return do_listen(r, word(p, w, sizeof(w)) ? atoi(w) : 4);
+		return do_listen(r, script_word(p, w, sizeof(w)) ? atoi(w) : 4);
 	if (!strcmp(verb, "connect"))
 		return do_connect(r);
 	if (!strcmp(verb, "accept")) {
@@ -652,21 +291,21 @@ static long command(struct run *r, const char *verb, const char **p)
 		return net_ep_accept(r->listener, &r->ep);
 	}
 	if (!strcmp(verb, "send"))
-		return do_send(r, atol(word(p, w, sizeof(w))), 0);
+		return do_send(r, atol(script_word(p, w, sizeof(w))), 0);
 	if (!strcmp(verb, "send_more"))
-		return do_send(r, atol(word(p, w, sizeof(w))), MSG_MORE);
+		return do_send(r, atol(script_word(p, w, sizeof(w))), MSG_MORE);
 	if (!strcmp(verb, "send_oob"))
-		return do_send(r, atol(word(p, w, sizeof(w))), MSG_OOB);
+		return do_send(r, atol(script_word(p, w, sizeof(w))), MSG_OOB);
 	if (!strcmp(verb, "recv"))
-		return do_recv(r, atol(word(p, w, sizeof(w))), 0);
+		return do_recv(r, atol(script_word(p, w, sizeof(w))), 0);
 	if (!strcmp(verb, "recv_oob"))
 		return do_recv(r, 1, MSG_OOB);
 	if (!strcmp(verb, "peek"))
-		return do_recv(r, atol(word(p, w, sizeof(w))), MSG_PEEK);
+		return do_recv(r, atol(script_word(p, w, sizeof(w))), MSG_PEEK);
 	if (!strcmp(verb, "discard"))
-		return do_recv(r, atol(word(p, w, sizeof(w))), MSG_TRUNC);
+		return do_recv(r, atol(script_word(p, w, sizeof(w))), MSG_TRUNC);
 	if (!strcmp(verb, "shutdown")) {
-		word(p, w, sizeof(w));
+		script_word(p, w, sizeof(w));
 		return net_ep_shutdown(r->ep, !strcmp(w, "rd")	 ? SHUT_RD
 					      : !strcmp(w, "wr") ? SHUT_WR
 								 : SHUT_RDWR);
@@ -680,16 +319,16 @@ static long command(struct run *r, const char *verb, const char **p)
 		return 0;
 	}
 	if (!strcmp(verb, "setsockopt") || !strcmp(verb, "listener_option")) {
-		word(p, w, sizeof(w));
-		word(p, v, sizeof(v));
+		script_word(p, w, sizeof(w));
+		script_word(p, v, sizeof(v));
 		return do_option(r, w, atol(v), verb[0] == 'l');
 	}
 	if (!strcmp(verb, "query"))
-		return do_query(r, word(p, w, sizeof(w)));
+		return do_query(r, script_word(p, w, sizeof(w)));
 	if (!strcmp(verb, "from_port")) { /* a second peer: another connection */
 		return 0;
 	}
-	fail_at(r, "unknown command", verb);
+	script_fail(r, "unknown command", verb);
 	return 0;
 }
 
@@ -715,7 +354,7 @@ static void establish(struct run *r, const char *p)
 		opts = ",wscale 7";
 	if (strstr(p, "plain"))
 		opts = "";
-	while (word(&p, w, sizeof(w))) {
+	while (script_word(&p, w, sizeof(w))) {
 		if (!strcmp(w, "mss"))
 			mss = strtol(p, (char **)&p, 10);
 		if (!strcmp(w, "win"))
@@ -740,10 +379,10 @@ static void do_line(struct run *r, const char *p)
 	struct pkt k;
 	const char *eq;
 
-	if (!word(&p, w, sizeof(w)) || *w == '#')
+	if (!script_word(&p, w, sizeof(w)) || *w == '#')
 		return;
 	if (!strcmp(w, "sysctl")) {
-		word(&p, verb, sizeof(verb));
+		script_word(&p, verb, sizeof(verb));
 		stack_sysctl(r->stack, verb, atol(p));
 		return;
 	}
@@ -752,7 +391,7 @@ static void do_line(struct run *r, const char *p)
 		return;
 	}
 	at = parse_time(r, w);
-	word(&p, verb, sizeof(verb));
+	script_word(&p, verb, sizeof(verb));
 	if (!strcmp(verb, ">")) {
 		expect(r, p, at);
 		r->last = at > net_vclock_now(r->clock) ? at : net_vclock_now(r->clock);
@@ -768,10 +407,10 @@ static void do_line(struct run *r, const char *p)
 		int type = 3, code = 4, mtu = 0;
 
 		sscanf(p, " icmp %d %d mtu %d", &type, &code, &mtu);
-		inject_icmp(r, type, code, mtu);
+		script_inject_icmp(r, type, code, mtu);
 	} else if (!strcmp(verb, "<")) {
-		parse_packet(r, p, &k);
-		inject(r, &k);
+		script_parse(r, p, &k);
+		script_inject(r, &k);
 	} else if (!strcmp(verb, "none")) {
 		expect_silence(r, at, atof(p));
 		r->last = at + (int64_t)(atof(p) * 1e9);
@@ -779,14 +418,14 @@ static void do_line(struct run *r, const char *p)
 		long got = command(r, verb, &p), want;
 
 		eq = strchr(p, '=');
-		want = eq ? (word((const char **)&(const char *){eq + 1}, w, sizeof(w)),
+		want = eq ? (script_word((const char **)&(const char *){eq + 1}, w, sizeof(w)),
 			     error_number(w))
 			  : got;
 		if (got != want) {
 			char buf[160];
 
 			snprintf(buf, sizeof(buf), "%s: got %ld, expected %ld", verb, got, want);
-			fail_at(r, "result:", buf);
+			script_fail(r, "result:", buf);
 		}
 	}
 }
