@@ -24,7 +24,9 @@ static long open_fd(int dfd, uaddr_t uname, uint64_t flags, uint32_t mode, unsig
 	n = strncpy_from_user(name, uname, sizeof(name));
 	if (n < 0)
 		return n;
-	err = vfs_open(dfd, name, flags, mode, lookup, &f);
+	err = fd_check_room(current->files);
+	if (!err)
+		err = vfs_open(dfd, name, flags, mode, lookup, &f);
 	if (err)
 		return err;
 	err = fd_install(f, flags & O_CLOEXEC);

@@ -160,7 +160,6 @@ static void free_dead(struct dentry_list *dead)
 				fsnotify_inode_gone(d->inode);
 			inode_put(d->inode);
 		}
-		mutex_destroy(&d->lock);
 		free(d->name);
 		free(d);
 	}
@@ -260,7 +259,6 @@ static struct dentry *alloc_dentry(struct super_block *sb, const char *name, siz
 	d->len = len;
 	d->hash = name_hash(name, len);
 	refcount_init(&d->refs);
-	mutex_init(&d->lock);
 	TAILQ_INIT(&d->children);
 	d->sb = sb;
 	d->parent = d;

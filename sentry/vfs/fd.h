@@ -6,6 +6,9 @@
 
 /* dup2: puts a new reference on file into fd, closing what was there. Returns fd. */
 int fd_install_at(struct files *files, int fd, struct file *file, bool cloexec);
+/* -EMFILE if fd_install() would say so now: before a call that has an effect even if no fd is left.
+ */
+int fd_check_room(struct files *files);
 int fd_get_cloexec(struct files *files, int fd); /* 0, 1 or -EBADF */
 int fd_set_cloexec(struct files *files, int fd, bool cloexec);
 /* Closes (or marks) the open fds of [first, last]. */

@@ -184,6 +184,16 @@ int fd_install_from(struct files *files, int min, struct file *file, bool cloexe
 	return i;
 }
 
+int fd_check_room(struct files *files)
+{
+	uint64_t limit = nofile_limit();
+
+	MUTEX_GUARD(&files->lock);
+	while (files->next_hint < files->size && files->slots[files->next_hint].file)
+		files->next_hint++;
+	return (uint64_t)files->next_hint < limit ? 0 : -EMFILE;
+}
+
 int fd_install(struct file *file, bool cloexec)
 {
 	return fd_install_from(current->files, 0, file, cloexec);

@@ -173,7 +173,7 @@ int vfs_getattr(const struct path *path, struct kstat *stat, uint32_t mask, unsi
 #define NAME_MAX_LEN 255
 struct dentry {
 	struct refcount refs;
-	struct dentry *parent; /* counted; itself for a root. d_lock or rename_lock */
+	struct dentry *parent; /* counted; itself for a root. dcache write section */
 	char *name; /* owned; stable while the parent's inode lock or a d_get_name copy */
 	uint32_t hash, len;
 	struct inode *inode; /* counted; NULL: negative */
@@ -181,7 +181,6 @@ struct dentry {
 	LIST_ENTRY(dentry) hash_link;
 	TAILQ_ENTRY(dentry) sibling, lru;
 	TAILQ_HEAD(, dentry) children;
-	struct mutex lock;
 	_Atomic uint32_t flags; /* DCACHE_* */
 	_Atomic int mounted;	/* mounts on it, in any namespace */
 	void *private;		/* the file system's (fsdata) */

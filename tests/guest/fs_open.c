@@ -211,6 +211,8 @@ static void nofile_limit(void)
 	lim.rlim_cur = first + 1;
 	setrlimit(RLIMIT_NOFILE, &lim);
 	CHECK_ERRNO(open("/dev/null", O_RDONLY), EMFILE);
+	CHECK_ERRNO(open("not-made", O_WRONLY | O_CREAT, 0600), EMFILE);
+	CHECK_ERRNO(access("not-made", F_OK), ENOENT);
 	CHECK_ERRNO(dup(first), EMFILE);
 	CHECK_ERRNO(dup2(first, first + 1), EBADF);
 	CHECK_ERRNO(fcntl(first, F_DUPFD, first + 1), EINVAL);
