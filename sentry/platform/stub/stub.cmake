@@ -2,9 +2,15 @@
 set(STUB_DIR ${CMAKE_SOURCE_DIR}/sentry/platform/stub)
 set(STUB_OUT ${CMAKE_BINARY_DIR}/generated)
 file(MAKE_DIRECTORY ${STUB_OUT})
+# There is no memset or memcpy that the compiler could call instead of a loop, and no GOT.
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
+  set(STUB_NO_LIBC_CALLS -fno-builtin -fdirect-access-external-data)
+else()
+  set(STUB_NO_LIBC_CALLS -fno-tree-loop-distribute-patterns)
+endif()
 set(STUB_CFLAGS -std=gnu17 -O2 -Wall -Wextra -Werror -Wno-unused-parameter -ffreestanding -fno-stack-protector
   -mgeneral-regs-only -mno-red-zone -fpie -fvisibility=hidden -fcf-protection=none -fno-asynchronous-unwind-tables
-  -fno-omit-frame-pointer -fno-jump-tables -fno-tree-loop-distribute-patterns -mfsgsbase -U_FORTIFY_SOURCE -D_GNU_SOURCE)
+  -fno-omit-frame-pointer -fno-jump-tables ${STUB_NO_LIBC_CALLS} -mfsgsbase -U_FORTIFY_SOURCE -D_GNU_SOURCE)
 add_custom_command(
   OUTPUT ${STUB_OUT}/stub.bin
   COMMAND ${CMAKE_C_COMPILER} ${STUB_CFLAGS} -c ${STUB_DIR}/stub.c -o ${STUB_OUT}/stub_c.o
