@@ -155,7 +155,7 @@ static int parse_options(struct proc_sb *p, const char *data)
 
 static int proc_remount(struct super_block *sb, unsigned long flags, const char *options)
 {
-	struct proc_sb new = {0};
+	struct proc_sb new = {.hidepid = 0};
 	struct proc_sb *p = sb->private;
 	int err = parse_options(&new, options);
 
