@@ -10,7 +10,9 @@
 
 #include "sentry/mm/mm.h"
 
-#define MAX_MAP_COUNT 65530
+/* Linux's default less some room, since the stub has mappings of its own, and the host may need two
+ * where the tree has one: a command that the host refuses can cost the process its life. */
+#define MAX_MAP_COUNT 65000
 
 /* What the platform keeps for itself: as if something were mapped there that nobody can touch. */
 #ifndef PLATFORM_RESERVED_START

@@ -111,6 +111,27 @@ static void many_mappings(void)
 		munmap(at[i], PAGE);
 }
 
+/* What cannot be had is refused, and nobody dies of it. */
+static void too_much(void)
+{
+	enum { N = 70000 };
+	char *area = mmap(NULL, N * PAGE, PROT_NONE, ANON | MAP_NORESERVE, -1, 0), *p;
+	long i;
+
+	p = mmap(NULL, 1UL << 44, RW, ANON, -1, 0); /* 16 TiB */
+	CHECK(p == MAP_FAILED ? errno == ENOMEM : munmap(p, 1UL << 44) == 0);
+	REQUIRE(area != MAP_FAILED);
+	for (i = 0; i < N; i += 2)
+		if (mprotect(area + i * PAGE, PAGE, PROT_READ))
+			break;
+	CHECK(i >= N || errno == ENOMEM); /* vm.max_map_count may be higher */
+	CHECK(munmap(area, N * PAGE) == 0);
+	p = mmap(NULL, PAGE, RW, ANON, -1, 0);
+	CHECK(p != MAP_FAILED);
+	p[0] = 1;
+	munmap(p, PAGE);
+}
+
 static void files(void)
 {
 	char path[] = "/tmp/mmap_test_XXXXXX", buf[8] = "";
@@ -238,6 +259,7 @@ int main(void)
 	protections();
 	placement();
 	many_mappings();
+	too_much();
 	files();
 	dev_zero();
 	fork_copies_private_and_shares_shared();
