@@ -148,7 +148,7 @@ static void standard_links(void)
 
 int main(void)
 {
-	alarm(30);
+	alarm(58);
 	nodes();
 	null();
 	zero();

@@ -145,7 +145,7 @@ static void notification(void)
 
 int main(void)
 {
-	alarm(30);
+	alarm(58);
 	order_and_limits();
 	blocking();
 	notification();

@@ -29,7 +29,7 @@ static void expect_state(pid_t pid, char want)
 {
 	char got = 0;
 
-	for (int i = 0; i < 2000 && got != want; i++) {
+	for (int i = 0; i < 15000 && got != want; i++) {
 		got = state_of(pid);
 		if (got != want)
 			usleep(1000);
@@ -168,7 +168,7 @@ static void many(void)
 
 int main(void)
 {
-	alarm(30);
+	alarm(58);
 	life();
 	permissions();
 	many();

@@ -316,7 +316,7 @@ static void threads(void)
 	CHECK(!strcmp(slurp(path), "other\n"));
 	pthread_barrier_wait(&barrier);
 	pthread_join(t, NULL);
-	for (int i = 0; i < 1000 && access(path, F_OK) == 0; i++)
+	for (int i = 0; i < 20000 && access(path, F_OK) == 0; i++)
 		usleep(1000);
 	CHECK_ERRNO(open(path, O_RDONLY), ENOENT);
 }
@@ -339,7 +339,7 @@ static void namespaces(void)
 
 int main(int argc, char **argv)
 {
-	alarm(30);
+	alarm(58);
 	links();
 	stat_and_status();
 	maps();

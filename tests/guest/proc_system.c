@@ -178,7 +178,7 @@ static void sysfs(void)
 
 int main(void)
 {
-	alarm(30);
+	alarm(58);
 	memory();
 	time_and_load();
 	sysctl();

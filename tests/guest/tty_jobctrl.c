@@ -68,7 +68,7 @@ static void note(int sig)
 
 static void wait_signal(int sig)
 {
-	for (int i = 0; i < 2000 && got_signal != sig; i++)
+	for (int i = 0; i < 20000 && got_signal != sig; i++)
 		usleep(1000);
 	CHECK_EQ(got_signal, sig);
 }
@@ -86,17 +86,18 @@ static void typed_signals(void)
 	CHECK_EQ(write(m, "\034", 1), 1);
 	wait_signal(SIGQUIT);
 	child = fork();
-	if (child == 0) { /* in the middle of a read */
-		usleep(50000);
-		CHECK_EQ(write(m, "\003", 1), 1);
-		_exit(0);
+	if (child == 0) { /* in the middle of a read: one of them will be */
+		for (;;) {
+			usleep(100000);
+			CHECK_EQ(write(m, "\003", 1), 1);
+		}
 	}
-	signal(SIGINT, SIG_IGN);
-	sigaction(SIGINT, &sa, NULL);
 	got_signal = 0;
 	CHECK_ERRNO(read(s, &(char){0}, 1), EINTR);
 	CHECK_EQ(got_signal, SIGINT);
+	kill(child, SIGKILL);
 	CHECK_EQ(waitpid(child, &status, 0), child);
+	signal(SIGINT, SIG_IGN); /* those that are still on their way */
 
 	/* ^Z stops the foreground group, which is a child's here. */
 	child = fork();
@@ -178,13 +179,13 @@ static void hangup_on_exit(void)
 	REQUIRE(pipe(ready) == 0);
 	leader = fork();
 	if (leader == 0) {
+		signal(SIGHUP, note);
 		setsid();
 		ioctl(s, TIOCSCTTY, 0);
 		if (fork() == 0) {
-			signal(SIGHUP, note);
 			if (write(ready[1], "r", 1) != 1)
 				_exit(1);
-			for (int i = 0; i < 5000 && !got_signal; i++)
+			for (int i = 0; i < 20000 && !got_signal; i++)
 				usleep(1000);
 			/* A pty goes on working for those who have it open. */
 			c = got_signal == SIGHUP && write(s, "x", 1) == 1 &&
@@ -232,7 +233,7 @@ static void master_close(void)
 
 int main(void)
 {
-	alarm(30);
+	alarm(58);
 	fresh_pty();
 	in_session(controlling);
 	fresh_pty();

@@ -4,7 +4,7 @@ failed=0
 check() { # check PATTERN COMMAND: the output of COMMAND in a sandbox matches, nothing on stderr
 	local out
 	command -v "${2%%[ ;]*}" > /dev/null || return 0
-	out=$(timeout -s KILL 20 "$MOAT" do -- sh -c "$2" 2>&1 < /dev/null)
+	out=$(timeout -s KILL 60 "$MOAT" do -- sh -c "$2" 2>&1 < /dev/null)
 	if [ $? -ne 0 ] || ! grep -qE "$1" <<< "$out" || grep -qiE 'warning|cannot|error' <<< "$out"; then
 		printf '%s:\n%s\n' "$2" "$out"
 		failed=1

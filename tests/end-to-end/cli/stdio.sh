@@ -4,7 +4,7 @@
 dir=$(mktemp -d) || exit 1
 trap 'rm -rf "$dir"' EXIT
 cd "$dir" || exit 1
-moat() { timeout -s KILL 20 "$MOAT" do -- "$@"; }
+moat() { timeout -s KILL 60 "$MOAT" do -- "$@"; }
 failed=0
 check() { # check NAME GOT WANTED
 	[ "$2" = "$3" ] && return
@@ -44,11 +44,11 @@ check "not read ahead" "$(printf 'one\ntwo\n' | (moat sh -c 'read x; echo $x' ; 
 mkfifo fifo
 (sleep 0.3; echo through > fifo) &
 check "fifo" "$(moat cat < fifo)" "through"
-check "interrupted read" "$(sleep 3 | moat sh -c 'timeout 0.5 cat; echo $?')" "124"
+check "interrupted read" "$(sleep 6 | moat sh -c 'timeout 0.5 cat; echo $?')" "124"
 check "closed reader" "$(moat sh -c 'yes; kill -l $? >&2' 2>&1 > >(head -1 > /dev/null))" "PIPE"
 
 # A socket for both.
-check "socket" "$(timeout 20 python3 -c '
+check "socket" "$(timeout 60 python3 -c '
 import os, socket, subprocess
 a, b = socket.socketpair()
 p = subprocess.Popen([os.environ["MOAT"], "do", "--", "cat"], stdin=b, stdout=b)
