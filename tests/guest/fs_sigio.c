@@ -23,7 +23,7 @@ static void on_rt(int sig, siginfo_t *si, void *uc)
 
 static void wait_for(volatile sig_atomic_t *count)
 {
-	for (int i = 0; i < 200 && !*count; i++)
+	for (int i = 0; i < 4000 && !*count; i++)
 		nanosleep(&(struct timespec){0, 5000000}, NULL);
 }
 
