@@ -194,6 +194,42 @@ static void tcp_bulk(void)
 	close(s);
 }
 
+static void lingering_close(void)
+{
+	struct linger l = {1, 5};
+	static char buf[100000];
+	struct timeval t0, t1;
+	int c, s, status;
+
+	tcp_pair(AF_INET, &c, &s);
+	CHECK_EQ(setsockopt(c, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	if (fork() == 0) {
+		long got = 0;
+		ssize_t n;
+
+		close(c);
+		usleep(100000);
+		while ((n = read(s, buf, sizeof(buf))) > 0)
+			got += n;
+		_exit(got == 100000 && n == 0 ? 0 : 1);
+	}
+	close(s);
+	CHECK_EQ(write(c, buf, sizeof(buf)), sizeof(buf));
+	gettimeofday(&t0, NULL);
+	close(c);
+	gettimeofday(&t1, NULL);
+	CHECK(t1.tv_sec - t0.tv_sec < 4);
+	wait(&status);
+	CHECK_EQ(status, 0);
+	/* Linger time 0: reset. */
+	tcp_pair(AF_INET, &c, &s);
+	l.l_linger = 0;
+	CHECK_EQ(setsockopt(c, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	close(c);
+	CHECK_ERRNO(read(s, buf, 1), ECONNRESET);
+	close(s);
+}
+
 static void epoll_server(void)
 {
 	struct sockaddr_storage a;
@@ -286,6 +322,7 @@ int main(void)
 	tcp_basics(AF_INET6);
 	tcp_errors();
 	tcp_bulk();
+	lingering_close();
 	epoll_server();
 	udp(AF_INET);
 	udp(AF_INET6);

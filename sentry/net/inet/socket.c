@@ -181,12 +181,40 @@ static int inet_shutdown(struct socket *sock, int how)
 	return ret;
 }
 
+#define LINGER_STEP (20 * 1000000LL)
+
+/* SO_LINGER (man 7 socket): close waits until the peer has everything, or the time is over. That it
+ * has is no readiness, so it is looked for now and then, too. */
+static void linger(struct socket *sock, struct inet_sock *is)
+{
+	struct linger opt = {0};
+	socklen_t len = sizeof(opt);
+	int64_t deadline;
+	int ret = 0;
+
+	if (sock->type != SOCK_STREAM || !current)
+		return;
+	if (net_ep_getsockopt(is->ep, SOL_SOCKET, SO_LINGER, &opt, &len) || !opt.l_onoff ||
+	    opt.l_linger <= 0)
+		return;
+	if (net_ep_shutdown(is->ep, SHUT_RDWR))
+		return;
+	deadline = socket_deadline(opt.l_linger * NSEC_PER_SEC);
+	while (ret != -ERESTARTSYS && net_ep_lingering(is->ep) && monotonic_ns() < deadline) {
+		int64_t step = monotonic_ns() + LINGER_STEP;
+
+		ret = wait_event_interruptible(&is->wait, !net_ep_lingering(is->ep),
+					       MIN(step, deadline));
+	}
+}
+
 static void inet_release(struct socket *sock)
 {
 	struct inet_sock *is = sock->sk;
 
 	if (!is)
 		return;
+	linger(sock, is);
 	net_ep_close(is->ep);
 	inet_sock_free(is);
 }
