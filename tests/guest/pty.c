@@ -85,6 +85,9 @@ static void names(void)
 	close(peer);
 	close(s);
 	close(m);
+	/* Somebody else's terminal may get the number for a while. */
+	for (int i = 0; i < 20000 && stat(name, &st) == 0; i++)
+		usleep(1000);
 	CHECK_ERRNO(stat(name, &st), ENOENT);
 }
 

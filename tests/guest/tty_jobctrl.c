@@ -95,9 +95,9 @@ static void typed_signals(void)
 	got_signal = 0;
 	CHECK_ERRNO(read(s, &(char){0}, 1), EINTR);
 	CHECK_EQ(got_signal, SIGINT);
+	signal(SIGINT, SIG_IGN); /* those that are still on their way */
 	kill(child, SIGKILL);
 	CHECK_EQ(waitpid(child, &status, 0), child);
-	signal(SIGINT, SIG_IGN); /* those that are still on their way */
 
 	/* ^Z stops the foreground group, which is a child's here. */
 	child = fork();
