@@ -10,7 +10,9 @@
 #include "generator.h"
 
 #define ALLOW_KIND(name, kind)                                                                     \
-	{.nr = SCMP_SYS(name), CHECK_EQUAL, 2, S_IFMT, (kind)}
+	{                                                                                          \
+		.nr = SCMP_SYS(name), CHECK_EQUAL, 2, S_IFMT, (kind)                               \
+	}
 
 static const struct rule rules[] = {
 	ALLOW(recvmsg),

@@ -1,4 +1,5 @@
 /* Rows for builds with sanitizers: what their run-time library asks for. */
+/* clang-format off */
 ALLOW(mlock),
 ALLOW(munlock),
 ALLOW(readlink),

@@ -50,7 +50,7 @@ int main(void)
 			_exit(1);
 		bomb();
 	}
-	for (int i = 0; i < 1000 && !*refused; i++)
+	for (int i = 0; i < 5000 && !*refused; i++)
 		usleep(10000);
 	CHECK(*refused > 0);
 	/* Others may start processes as before. */

@@ -7,7 +7,7 @@ set -u
 command -v strace >/dev/null || exit 77
 work=$(mktemp -d /tmp/moat-trace.XXXXXX)
 trap 'rm -rf "$work"' EXIT
-timeout -s KILL 140 strace -f -qq -o "$work/log" "$MOAT" do -- "$BUILD/boundary/try_syscalls" >"$work/out" 2>"$work/err"
+timeout -s KILL 350 strace -f -qq -o "$work/log" "$MOAT" do -- "$BUILD/boundary/try_syscalls" >"$work/out" 2>"$work/err"
 status=$?
 grep -v tampering "$work/err" | head -5
 if [ $status != 0 ] || ! grep -q 'tried [0-9]' "$work/out"; then

@@ -8,7 +8,7 @@ dir=$(mktemp -d /tmp/moat-rootless.XXXXXX)
 trap 'rm -rf "$dir"' EXIT
 chmod 755 "$dir"
 cp "$MOAT" "$dir/moat"
-user() { (cd / && env -i PATH="$PATH" HOME=/ timeout 30 setpriv --reuid 1234 --regid 1234 --clear-groups "$@"); }
+user() { (cd / && env -i PATH="$PATH" HOME=/ timeout 90 setpriv --reuid 1234 --regid 1234 --clear-groups "$@"); }
 user unshare -U true 2>/dev/null || { echo "no user namespaces for ordinary users"; exit 77; }
 echo secret >"$dir/root-only"
 chmod 600 "$dir/root-only"

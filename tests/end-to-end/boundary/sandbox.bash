@@ -14,7 +14,7 @@ start_sandbox() {
 	"$MOAT" "$@" do -- sh -c 'echo ready; cat' <"$work/hold" >"$work/out" 2>"$work/err" &
 	cli=$!
 	exec 9>"$work/hold"
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		grep -q ready "$work/out" && break
 		sleep 0.05
 	done

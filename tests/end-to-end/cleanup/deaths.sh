@@ -11,7 +11,7 @@ mounts_before=$(mounts)
 # all_gone WHO: none of the processes lives.
 all_gone() {
 	local p i
-	for i in $(seq 60); do
+	for i in $(seq 1200); do
 		local alive=
 		for p in $cli $gofer $sentry $others; do
 			[ -e "/proc/$p" ] && [ "$(awk '/^State:/ {print $2}' "/proc/$p/status" 2>/dev/null)" != Z ] && alive="$alive $p"

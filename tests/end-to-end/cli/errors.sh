@@ -9,7 +9,7 @@ bad=0
 expect() {
 	local status=$1 pattern=$2 out rc
 	shift 2
-	out=$(timeout 20 "$MOAT" "$@" 2>&1 >/dev/null </dev/null)
+	out=$(timeout 90 "$MOAT" "$@" 2>&1 >/dev/null </dev/null)
 	rc=$?
 	if [ $rc != "$status" ] || [ "$(wc -l <<<"$out")" != 1 ] || ! grep -qE "^moat: .*$pattern" <<<"$out"; then
 		echo "moat $*: status $rc (expected $status), output:"

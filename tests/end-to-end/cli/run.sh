@@ -73,7 +73,7 @@ volume
 volume is read-only
 devices
 EOF
-timeout 30 "$MOAT" run --bundle "$work/bundle" test-id >out 2>err </dev/null
+timeout 90 "$MOAT" run --bundle "$work/bundle" test-id >out 2>err </dev/null
 status=$?
 diff expected out && [ $status = 9 ] && exit 0
 echo "status $status"

@@ -10,7 +10,7 @@ same() {
 	echo "$1: expected '$2', got '$3'"
 	bad=1
 }
-moat() { timeout 30 "$MOAT" "$@"; }
+moat() { timeout 90 "$MOAT" "$@"; }
 
 moat do true; same true 0 $?
 moat do false; same false 1 $?

@@ -5,12 +5,12 @@ wait $p; echo "wait: $?"
 (exit 7) & wait $!; echo "wait: $?"
 sleep 100 & p=$!
 kill $p; wait $p 2>/dev/null; echo "killed: $?"
-for i in 1 2 3; do (sleep 0.$((i * 4 - 3)); exit $i) & done
+for i in 1 2 3; do (sleep $((i - 1)).1; exit $i) & done
 wait -n; echo "first: $?"
 wait; echo "all"
 sleep 100 & p=$!
-kill -STOP $p; sleep 0.1; awk '{print $3}' /proc/$p/stat
-kill -CONT $p; sleep 0.1; awk '{print $3}' /proc/$p/stat
+kill -STOP $p; sleep 0.5; awk '{print $3}' /proc/$p/stat
+kill -CONT $p; sleep 0.5; awk '{print $3}' /proc/$p/stat
 kill -9 $p; wait $p 2>/dev/null; echo "$?"
 mkfifo fifo; (echo through the fifo > fifo) & cat fifo; rm fifo; wait
 coproc sed -u s/^/got:/; cop=$!; echo hello >&"${COPROC[1]}"; read -r line <&"${COPROC[0]}"; echo "coproc $line"
