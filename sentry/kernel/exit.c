@@ -199,7 +199,7 @@ void account_thread(struct task *t, struct cpu_usage *cpu)
 {
 	struct thread_group *g = t->group;
 	struct platform_usage u;
-	uint64_t ns = 0, sys = 0, host;
+	uint64_t ns = 0, sys = 0, peak = 0, host;
 
 	if (platform_ctx_cpu_ns(t->ctx, &ns))
 		ns = 0;
@@ -207,12 +207,14 @@ void account_thread(struct task *t, struct cpu_usage *cpu)
 	 * parent's. */
 	if (ns >= WORTH_ASKING_NS && t->mm && refcount_read(&t->mm->refs) == 1 &&
 	    !platform_as_usage(t->mm->as, &u)) {
+		if (platform_as_peak_rss(t->mm->as, &peak))
+			peak = u.rss_pages;
 		host = u.utime_ns + u.stime_ns;
 		sys = host ? (uint64_t)((double)ns * (double)u.stime_ns / (double)host) : 0;
 		MUTEX_GUARD(&g->lock);
 		g->dead.minflt += u.minflt;
 		g->dead.majflt += u.majflt;
-		g->dead.maxrss = MAX(g->dead.maxrss, u.rss_pages * (PAGE_SIZE / 1024));
+		g->dead.maxrss = MAX(g->dead.maxrss, peak * (PAGE_SIZE / 1024));
 	}
 	cpu->utime = ns - sys;
 	cpu->stime = sys;

@@ -154,6 +154,8 @@ struct platform_usage {
 	uint64_t rss_pages, shared_pages;
 };
 int platform_as_usage(struct platform_as *as, struct platform_usage *usage);
+/* The most resident pages it ever had. */
+int platform_as_peak_rss(struct platform_as *as, uint64_t *pages);
 int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
 
 /* A range of the guest's addresses that the platform uses for its trampolines: the kernel maps

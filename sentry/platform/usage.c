@@ -61,6 +61,25 @@ int platform_as_usage(struct platform_as *as, struct platform_usage *usage)
 	return 0;
 }
 
+int platform_as_peak_rss(struct platform_as *as, uint64_t *pages)
+{
+	char path[48], buf[4096];
+	const char *line;
+	ssize_t n;
+
+	if (as->dead)
+		return -ESRCH;
+	snprintf(path, sizeof(path), "%d/status", as->pid);
+	n = read_proc(path, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
+	line = strstr(buf, "\nVmHWM:");
+	if (!line)
+		return -EIO;
+	*pages = strtoull(line + 7, NULL, 10) * 1024 / PAGE_SIZE;
+	return 0;
+}
+
 int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns)
 {
 	struct timespec ts;

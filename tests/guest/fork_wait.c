@@ -300,6 +300,32 @@ static void clone_flag_errors(void)
 	CHECK_ERRNO(syscall(SYS_clone3, NULL, 64), EFAULT);
 }
 
+static void burn(void)
+{
+	volatile unsigned long x = 0;
+	char *p = malloc(20 << 20);
+
+	memset(p, 1, 20 << 20);
+	free(p);
+	for (unsigned long i = 0; i < 100000000; i++)
+		x += i;
+}
+
+static void usage_of_children(void)
+{
+	struct rusage ru, all;
+	int status;
+	pid_t pid = child_that(burn);
+
+	CHECK_EQ(wait4(pid, &status, 0, &ru), pid);
+	CHECK(ru.ru_utime.tv_sec * 1000000 + ru.ru_utime.tv_usec > 20000);
+	/* Kilobytes, at the peak. */
+	CHECK(ru.ru_maxrss >= 20 << 10);
+	CHECK_EQ(getrusage(RUSAGE_CHILDREN, &all), 0);
+	CHECK(all.ru_utime.tv_sec * 1000000 + all.ru_utime.tv_usec > 20000);
+	CHECK(all.ru_maxrss >= 20 << 10);
+}
+
 static void many_children(void)
 {
 	enum { N = 200 };
@@ -327,6 +353,7 @@ int main(void)
 	process_groups();
 	sessions();
 	clone_flag_errors();
+	usage_of_children();
 	many_children();
 	CHECK_DONE();
 }
