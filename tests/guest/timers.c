@@ -59,7 +59,7 @@ static void clocks(void)
 	a = ns(CLOCK_MONOTONIC);
 	sleep_ms(20);
 	b = ns(CLOCK_MONOTONIC);
-	CHECK(b - a >= 20000000 && b - a < 5000000000);
+	CHECK(b - a >= 20000000);
 	CHECK(syscall(SYS_gettimeofday, &tv, NULL) == 0);
 	CHECK(llabs(tv.tv_sec - ns(CLOCK_REALTIME) / 1000000000) <= 1);
 	CHECK(llabs(syscall(SYS_time, NULL) - tv.tv_sec) <= 1);
@@ -95,8 +95,8 @@ static void on(int sig, int flags)
 
 static void sleeping(void)
 {
-	struct itimerval it = {.it_value = {0, 50000}};
-	struct timespec ts = {1, 0}, left = {9, 9}, bad = {0, -1};
+	struct itimerval it = {.it_value = {0, 200000}, .it_interval = {1, 0}};
+	struct timespec ts = {20, 0}, left = {9, 9}, bad = {0, -1};
 	int64_t t0;
 
 	CHECK_ERRNO(nanosleep(&bad, NULL), EINVAL);
@@ -104,8 +104,9 @@ static void sleeping(void)
 	on(SIGALRM, SA_RESTART);
 	setitimer(ITIMER_REAL, &it, NULL);
 	CHECK_ERRNO(nanosleep(&ts, &left), EINTR); /* SA_RESTART or not */
-	CHECK(left.tv_sec == 0 && left.tv_nsec > 500000000);
-	CHECK_EQ(got, 1);
+	CHECK(left.tv_sec < 20 && left.tv_sec > 0);
+	CHECK(got >= 1);
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	ts.tv_nsec += 30000000;
 	if (ts.tv_nsec >= 1000000000) {
