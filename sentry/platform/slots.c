@@ -90,6 +90,24 @@ struct platform_as *as_by_pid(pid_t pid)
 	return NULL;
 }
 
+struct platform_as *as_lock_nth(uint32_t *i)
+{
+	mutex_lock(&as_table.lock);
+	for (; *i < as_table.top; ++*i)
+		if (as_table.as[*i]) {
+			mutex_lock(&as_table.as[*i]->lock);
+			return as_table.as[*i];
+		}
+	mutex_unlock(&as_table.lock);
+	return NULL;
+}
+
+void as_unlock_nth(struct platform_as *as)
+{
+	mutex_unlock(&as->lock);
+	mutex_unlock(&as_table.lock);
+}
+
 void as_kill_all(void)
 {
 	MUTEX_GUARD(&as_table.lock);

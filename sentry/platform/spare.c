@@ -1,7 +1,7 @@
 /*
  * Spare stubs: exec wants a clean address space, and making one takes the zygote a while. So one is
- * made in the background as soon as the last has been taken; but not before the first exec after the
- * container's own, since many sandboxes run one program only.
+ * made in the background as soon as the last has been taken; but not before the first exec after
+ * the container's own, since many sandboxes run one program only.
  */
 #include <errno.h>
 #include <pthread.h>

@@ -35,7 +35,9 @@ int platform_start_threads(void)
 {
 	int ret = reaper_start();
 
-	return ret ? ret : spare_start();
+	if (!ret)
+		ret = spare_start();
+	return ret ? ret : watchdog_start();
 }
 
 void platform_shutdown(void)

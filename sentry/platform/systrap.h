@@ -59,9 +59,10 @@ struct platform_ctx {
 	struct guest_regs regs;
 	_Atomic int state;
 	_Atomic pid_t tid;
-	struct refcount refs; /* whoever owns it; a worker that has just given it to the guest */
-	_Atomic uint32_t seq; /* the last hand-over that was taken; a ring with it is late */
-	uint64_t notif_id;    /* an unanswered doorbell, or 0 */
+	struct refcount refs;	/* whoever owns it; a worker that has just given it to the guest */
+	_Atomic uint32_t seq;	/* the last hand-over that was taken; a ring with it is late */
+	uint64_t notif_id;	/* an unanswered doorbell, or 0 */
+	_Atomic int kick_looks; /* how often the watchdog has found it kicked and in the guest */
 	_Atomic int kicked;
 	bool fast;	   /* the last event came through the patched entry */
 	bool fpu_live;	   /* the guest's FPU state is in the CPU of the stub */
@@ -103,8 +104,8 @@ struct platform_as {
 	/* The one context, with a batch, and the worker that owns it; NULL: no batch. */
 	struct platform_ctx *_Atomic batch_ctx;
 	struct worker *batch_worker;
-	int forking;   /* forks under way: no patching meanwhile; lock */
-	bool patching; /* a worker is at it: no fork, no second one; lock */
+	int forking;		 /* forks under way: no patching meanwhile; lock */
+	bool patching;		 /* a worker is at it: no fork, no second one; lock */
 	struct patches *patches; /* patched sites, or NULL; owned by whoever owns a context */
 	_Atomic unsigned end;	 /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */
 };
@@ -140,6 +141,10 @@ int slots_init(void);
 struct platform_as *as_alloc(void);
 void as_free(struct platform_as *as);
 void as_kill_all(void);
+/* The first address space with index >= *i, its lock held together with the table's; *i is its
+ * index. NULL: none. */
+struct platform_as *as_lock_nth(uint32_t *i);
+void as_unlock_nth(struct platform_as *as);
 struct platform_ctx *ctx_alloc(struct platform_as *as, int index, void *owner);
 void ctx_free(struct platform_ctx *ctx); /* frees the slot, drops the owner's reference */
 void ctx_put(struct platform_ctx *ctx);
@@ -224,6 +229,10 @@ void patches_put(struct patches *p);
 
 /* command.c: for ranges that the kernel may not touch. */
 int platform_map_reserved(struct platform_ctx *ctx);
+
+/* watchdog.c */
+int watchdog_start(void);
+void watchdog_note_kick(void);
 
 /* reaper.c */
 int reaper_start(void);

@@ -191,6 +191,7 @@ void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
 
 	memcpy(&ctx->regs, &slot->regs, sizeof(ctx->regs));
 	ctx->kicked = 0;
+	ctx->kick_looks = 0;
 	ctx->fast = slot->fast;
 	ctx->fpu_pending = false;
 	ctx->fpu_live = fpstate == 0;
@@ -505,8 +506,10 @@ int platform_resume(struct platform_ctx *ctx)
 void platform_kick(struct platform_ctx *ctx)
 {
 	atomic_store(&ctx->kicked, 1);
-	if (atomic_load(&ctx->state) == CTX_GUEST)
+	if (atomic_load(&ctx->state) == CTX_GUEST) {
+		watchdog_note_kick();
 		syscall(SYS_tgkill, ctx->as->pid, ctx->tid, KICK_SIGNAL);
+	}
 }
 
 void platform_set_worker_main(void (*worker_main)(void))

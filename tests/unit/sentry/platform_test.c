@@ -15,9 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "sentry/platform/layout.h"
 #include "sentry/platform/platform.h"
 
 #define CODE 0x400000ULL
@@ -25,7 +27,8 @@
 
 /* Numbers of the toy kernel: 500 reports rdi; 501 ends the context. */
 __asm__(".section .rodata\n"
-	".globl guest_code, guest_code_end, guest_fault, guest_loop, guest_spin, guest_bad_number\n"
+	".globl guest_code, guest_code_end, guest_fault, guest_loop, guest_spin, guest_bad_number, "
+	"guest_sigreturn\n"
 	"guest_code:\n" /* reports getppid's answer, keeps callee-saved registers */
 	"	mov $0x1234, %rbx\n"
 	"	mov $110, %eax\n"
@@ -59,10 +62,13 @@ __asm__(".section .rodata\n"
 	"	mov $500, %eax\n"
 	"	movq %xmm3, %rdi\n"
 	"	syscall\n"
+	"guest_sigreturn:\n" /* to the stub's rt_sigreturn at rax, with the frame at rsp */
+	"	jmp *%rax\n"
 	"guest_code_end:\n"
 	".text\n");
 extern const char guest_code[], guest_code_end[], guest_fault[], guest_loop[], guest_spin[],
-	guest_bad_number[];
+	guest_bad_number[], guest_sigreturn[];
+extern const char stub_image[];
 
 struct guest {
 	struct platform_as *as;
@@ -333,6 +339,32 @@ static void many_address_spaces_come_and_go(void **state)
 	}
 }
 
+static void guest_that_blocks_kicks_is_killed(void **state)
+{
+	const struct stub_header *header = (const struct stub_header *)stub_image;
+	struct guest g;
+	struct platform_event event;
+	ucontext_t uc = {0};
+	pthread_t thread;
+	struct iovec local = {&uc, sizeof(uc)}, remote = {(void *)(STACK + 4096), sizeof(uc)};
+
+	guest_start(&g, guest_sigreturn);
+	uc.uc_mcontext.gregs[REG_RIP] = (long long)in_guest(guest_spin);
+	uc.uc_mcontext.gregs[REG_RSP] = STACK + 65536;
+	uc.uc_mcontext.gregs[REG_RSI] = STACK;
+	uc.uc_mcontext.gregs[REG_EFL] = 0x202;
+	uc.uc_mcontext.gregs[REG_CSGSFS] = 0x002b000000000033;
+	memset(&uc.uc_sigmask, 0xff, sizeof(uc.uc_sigmask));
+	assert_int_equal(platform_write_mem(g.as, &local, 1, &remote, 1), sizeof(uc));
+	platform_regs(g.ctx)->rsp = STACK + 4096;
+	platform_regs(g.ctx)->rax = header->sigreturn;
+	pthread_create(&thread, NULL, kicker, g.ctx);
+	step(&g, true, &event);
+	pthread_join(thread, NULL);
+	assert_int_equal(event.kind, EVENT_DEAD);
+	guest_end(&g);
+}
+
 static int start_platform(void **state)
 {
 	struct platform_config config = {
@@ -363,6 +395,7 @@ int main(void)
 		cmocka_unit_test(kick_of_an_owned_context_is_not_lost),
 		cmocka_unit_test(fpstate_goes_out_and_in),
 		cmocka_unit_test(bad_registers_fault_in_the_guest_only),
+		cmocka_unit_test(guest_that_blocks_kicks_is_killed),
 		cmocka_unit_test(hot_syscalls),
 		cmocka_unit_test(many_address_spaces_come_and_go),
 	};
