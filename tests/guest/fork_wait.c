@@ -303,10 +303,11 @@ static void clone_flag_errors(void)
 static void burn(void)
 {
 	volatile unsigned long x = 0;
-	char *p = malloc(20 << 20);
+	volatile char *p = malloc(20 << 20);
 
-	memset(p, 1, 20 << 20);
-	free(p);
+	for (int i = 0; i < 20 << 20; i += 4096)
+		p[i] = 1;
+	free((void *)p);
 	for (unsigned long i = 0; i < 100000000; i++)
 		x += i;
 }
