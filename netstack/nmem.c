@@ -122,11 +122,11 @@ struct nmem *nmem_alloc(struct npool *p, size_t size)
 		size = class_size[c];
 	if (size > UINT32_MAX / 2 || !npool_charge(p, size + sizeof(*m)))
 		return NULL;
-	if (c != NMEM_HUGE && p->class[c].free) {
+	if (c != NMEM_HUGE && __atomic_load_n(&p->class[c].free, __ATOMIC_RELAXED)) {
 		mutex_lock(&p->class[c].lock);
 		m = p->class[c].free;
 		if (m) {
-			p->class[c].free = m->next_free;
+			__atomic_store_n(&p->class[c].free, m->next_free, __ATOMIC_RELAXED);
 			atomic_fetch_sub_explicit(&p->cached, size, memory_order_relaxed);
 		}
 		mutex_unlock(&p->class[c].lock);
@@ -157,7 +157,7 @@ void nmem_put(struct nmem *m)
 	    atomic_load_explicit(&p->cached, memory_order_relaxed) < CACHE_MAX) {
 		mutex_lock(&p->class[m->class].lock);
 		m->next_free = p->class[m->class].free;
-		p->class[m->class].free = m;
+		__atomic_store_n(&p->class[m->class].free, m, __ATOMIC_RELAXED);
 		atomic_fetch_add_explicit(&p->cached, m->size, memory_order_relaxed);
 		mutex_unlock(&p->class[m->class].lock);
 	} else {

@@ -148,24 +148,42 @@ static void served(const char *name, bool ours, int what, struct result *r)
 	}
 }
 
+/* CPU time of this process so far, in seconds. */
+static double cpu_seconds(void)
+{
+	struct rusage u;
+
+	getrusage(RUSAGE_SELF, &u);
+	return u.ru_utime.tv_sec + u.ru_stime.tv_sec +
+	       (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
+}
+
 static void bulk(const char *name, bool send, double ours_g[2])
 {
 	struct result o = {0}, l = {0};
-	double sum_o = 0, sum_l = 0;
+	double sum_o = 0, sum_l = 0, cpu_o = 0, cpu_l = 0, t;
 
 	for (int i = 0; i < 2; i++) {
-		if (linux_bulk(LINUX_ADDR, send, seconds / 2, &l) < 0 ||
-		    ours_bulk(send, seconds / 2, &o) < 0) {
-			printf("%s: failed\n", name);
+		t = cpu_seconds();
+		if (linux_bulk(LINUX_ADDR, send, seconds / 2, &l) < 0) {
+			printf("%s: Linux failed\n", name);
 			return;
 		}
+		cpu_l += (cpu_seconds() - t) / (l.gbit * seconds / 2 / 8);
+		t = cpu_seconds();
+		if (ours_bulk(send, seconds / 2, &o) < 0) {
+			printf("%s: netstack failed\n", name);
+			return;
+		}
+		cpu_o += (cpu_seconds() - t) / (o.gbit * seconds / 2 / 8);
 		sum_o += o.gbit / 2;
 		sum_l += l.gbit / 2;
 	}
 	ours_g[0] = sum_o;
 	ours_g[1] = sum_l;
-	printf("%-8s netstack %6.2f Gbit/s   Linux %6.2f Gbit/s   ratio %.2f\n", name, sum_o, sum_l,
-	       sum_o / sum_l);
+	printf("%-8s netstack %6.2f Gbit/s (%.2f CPU s/GB)   Linux %6.2f Gbit/s (%.2f)   ratio "
+	       "%.2f\n",
+	       name, sum_o, cpu_o / 2, sum_l, cpu_l / 2, sum_o / sum_l);
 }
 
 static bool wanted(int argc, char **argv, const char *name)
