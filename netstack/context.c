@@ -4,6 +4,7 @@
  */
 #include "netstack/endpoint.h"
 #include "netstack/link.h"
+#include "netstack/tcp.h"
 
 #define DIRTY_MAX 8
 
@@ -17,6 +18,7 @@ struct net_context {
 	int depth;
 	struct nbuf_queue input;
 	STAILQ_HEAD(, net_ep) ready;
+	STAILQ_HEAD(, net_ep) acks;
 	STAILQ_HEAD(, event_node) events;
 	struct net_link *dirty[DIRTY_MAX];
 	unsigned ndirty;
@@ -31,6 +33,7 @@ void net_enter(void)
 	if (c->depth++ == 0 && !c->ready.stqh_last) {
 		STAILQ_INIT(&c->input);
 		STAILQ_INIT(&c->ready);
+		STAILQ_INIT(&c->acks);
 		STAILQ_INIT(&c->events);
 	}
 }
@@ -92,6 +95,12 @@ void net_leave(void)
 			STAILQ_REMOVE_HEAD(&c->input, next);
 			net_link_input(l, b);
 			net_link_put(l);
+		} else if (!STAILQ_EMPTY(&c->acks)) {
+			struct net_ep *ep = STAILQ_FIRST(&c->acks);
+
+			STAILQ_REMOVE_HEAD(&c->acks, ack_link);
+			tcp_deferred_ack(ep);
+			net_ep_put(ep);
 		} else if (c->ndirty) {
 			flush_dirty(c);
 		} else if (!STAILQ_EMPTY(&c->ready)) {
@@ -135,6 +144,12 @@ void net_defer_ready(struct net_ep *ep, uint32_t events)
 		return;
 	net_ep_get(ep);
 	STAILQ_INSERT_TAIL(&context.ready, ep, ready_link);
+}
+
+void net_defer_ack(struct net_ep *ep)
+{
+	net_ep_get(ep);
+	STAILQ_INSERT_TAIL(&context.acks, ep, ack_link);
 }
 
 void net_defer_event(struct netstack *s, const struct net_event *ev)

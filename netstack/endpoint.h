@@ -84,6 +84,7 @@ struct net_ep {
 	void *user;
 	atomic_uint ready_events;
 	STAILQ_ENTRY(net_ep) ready_link;
+	STAILQ_ENTRY(net_ep) ack_link; /* a thread's list of ACKs put off, see net_defer_ack */
 	TAILQ_ENTRY(net_ep) all_link;  /* netstack.eps, under ep_lock */
 	TAILQ_ENTRY(net_ep) kind_link; /* raws, packets; under raw_lock */
 	LIST_ENTRY(net_ep) port_link;  /* port_entry.owners, under the port bucket's lock */

@@ -164,6 +164,8 @@ void net_defer_input(struct net_link *l, struct nbuf *b);
 void net_defer_flush(struct net_link *l);
 /* Has the endpoint's callback called by net_leave with these events added. */
 void net_defer_ready(struct net_ep *ep, uint32_t events);
+/* Has tcp_deferred_ack called for the endpoint, once per batch of input. ep->lock held. */
+void net_defer_ack(struct net_ep *ep);
 /* Has the configuration event reported by net_leave. Copies ev. */
 void net_defer_event(struct netstack *s, const struct net_event *ev);
 

@@ -204,6 +204,7 @@ struct tcp_ep {
 	uint8_t nsacks;
 	uint32_t ts_recent, ts_offset, last_ack_sent;
 	int64_t ts_recent_at;
+	bool ack_deferred;     /* on some thread's list, to be sent when its input batch is done */
 	uint32_t unacked_segs; /* full segments since the last ACK */
 	uint8_t urg_byte;
 	int64_t rcv_rtt, space_time;
@@ -349,6 +350,8 @@ void tcp_fill_sack(struct tcp_ep *tp, struct tcp_options *o, unsigned max);
 void tcp_urgent(struct tcp_ep *tp, const struct tcp_header *h);
 void tcp_fin_in_order(struct tcp_ep *tp);
 void tcp_ack_received_data(struct tcp_ep *tp, bool out_of_order);
+/* Sends the ACK that tcp_ack_received_data has put off, unless data has carried it since. */
+void tcp_deferred_ack(struct net_ep *ep);
 
 /* tcp_ack.c */
 #define ACK_DATA_ACKED 0x01 /* snd_una moved over data */

@@ -113,8 +113,8 @@ void tcp_ooo_purge(struct tcp_ep *tp)
 {
 	struct nbuf *b;
 
-	STAILQ_FOREACH (b, &tp->ooo, next)
-		tp->ep.rmem -= b->truesize;
+	STAILQ_FOREACH(b, &tp->ooo, next)
+	tp->ep.rmem -= b->truesize;
 	nbuf_queue_purge(&tp->ooo);
 	tp->ooo_last = NULL;
 	tp->ooo_bytes = 0;
@@ -320,17 +320,40 @@ static void measure(struct tcp_ep *tp, const struct nbuf *b)
 	tp->last_rcv = now;
 }
 
+void tcp_deferred_ack(struct net_ep *ep)
+{
+	struct tcp_ep *tp = tcp(ep);
+	MUTEX_GUARD(&ep->lock);
+
+	if (!tp->ack_deferred)
+		return;
+	tp->ack_deferred = false;
+	if (tp->last_ack_sent != tp->rcv_nxt)
+		tcp_send_ack(tp);
+}
+
+/* In-order data of one batch of input is acknowledged once, but not more than this at a time. */
+static bool may_defer(const struct tcp_ep *tp)
+{
+	return tp->rcv_nxt - tp->last_ack_sent <= MAX(tp->rcv_wnd / 4, 2 * tp->rcv_mss);
+}
+
 void tcp_ack_received_data(struct tcp_ep *tp, bool out_of_order)
 {
 	bool quick = tp->quickack && !tp->pingpong;
 	int64_t now = net_now(tcp_stack(tp));
 
-	if (tp->rcv_nxt - tp->last_ack_sent > tp->rcv_mss || quick || out_of_order ||
-	    tp->dsack[0] != tp->dsack[1] || tp->unacked_segs >= 2) {
+	if (out_of_order || tp->dsack[0] != tp->dsack[1] || tp->fin_received) {
 		tcp_send_ack(tp);
-		return;
-	}
-	if (tp->deadline[TT_DELACK] == INT64_MAX) {
+	} else if (tp->rcv_nxt - tp->last_ack_sent > tp->rcv_mss || quick ||
+		   tp->unacked_segs >= 2) {
+		if (!may_defer(tp)) {
+			tcp_send_ack(tp);
+		} else if (!tp->ack_deferred) {
+			tp->ack_deferred = true;
+			net_defer_ack(&tp->ep);
+		}
+	} else if (tp->deadline[TT_DELACK] == INT64_MAX) {
 		int64_t ato = tp->srtt && tp->srtt < TCP_DELACK_MAX ? MAX(tp->srtt, TCP_DELACK_MIN)
 								    : TCP_DELACK_MIN;
 
