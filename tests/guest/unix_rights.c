@@ -150,7 +150,7 @@ static void cycles_are_collected(void)
 		close(t[1]);
 		close(p[1]);
 		/* Closing any unix socket collects, perhaps a little later. */
-		for (int k = 0; k < 100; k++) {
+		for (int k = 0; k < 10000; k++) {
 			REQUIRE(socketpair(AF_UNIX, SOCK_DGRAM, 0, s) == 0);
 			close(s[0]);
 			close(s[1]);
