@@ -82,7 +82,7 @@ static int run(int n)
 		what = n;
 		seed = n * 7919;
 		sigaction(SIGUSR1, &sa, NULL);
-		alarm(2);
+		alarm(40);
 		syscall(SYS_tgkill, getpid(), gettid(), SIGUSR1);
 		syscall(SYS_exit_group, 0);
 	}

@@ -98,7 +98,7 @@ static void run_wild(unsigned seed)
 
 	signal(SIGUSR1, handler);
 	signal(SIGUSR2, handler);
-	alarm(5);
+	alarm(20);
 	for (unsigned i = 0; i < THREADS; i++)
 		pthread_create(&th, NULL, wild, (void *)(long)(seed * 100 + i));
 	wild((void *)(long)(seed * 100 + 99));
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
 	static char exe[4096];
 	enum { RUNS = 30, PARALLEL = 3 };
 	int started = 0, ended = 0, status;
-	time_t end = time(NULL) + 30;
+	time_t end = time(NULL) + 55;
 
 	if (argc > 1)
 		return 0;
