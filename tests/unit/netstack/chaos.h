@@ -419,7 +419,7 @@ static void chaos_app(struct chaos *c)
 }
 
 /* One step of whatever the source says. */
-static void chaos_step(struct chaos *c)
+static inline void chaos_step(struct chaos *c)
 {
 	uint8_t op = c->byte(c);
 

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #define THREADS 4
-#define ROUNDS	20
-#define BYTES	200000
+#define ROUNDS 20
+#define BYTES 200000
 
 static struct net_env env;
 static struct net_wheel *wheel;
@@ -28,7 +28,7 @@ static void *timers(void *arg)
 
 static void connect_pair(uint16_t port, struct net_ep **c, struct net_ep **s)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct net_ep *l;
 	int one = 1;
 
@@ -73,7 +73,7 @@ static void *worker(void *arg)
 
 	for (int i = 0; i < ROUNDS; i++) {
 		struct net_ep *c;
-		struct flow f = { 0 };
+		struct flow f = {0};
 		pthread_t t;
 		size_t sent = 0;
 
@@ -99,7 +99,7 @@ static void *worker(void *arg)
 /* Changes of configuration while data flows. */
 static void *meddler(void *arg)
 {
-	struct net_addr_info a = { .ifindex = 1, .family = AF_INET, .prefix = 32 };
+	struct net_addr_info a = {.ifindex = 1, .family = AF_INET, .prefix = 32};
 
 	a.addr.s6_addr[0] = 127;
 	a.addr.s6_addr[3] = 77;
@@ -125,7 +125,7 @@ static void threads_share_a_stack(void **st)
 	int seen = 0;
 
 	assert_int_equal(net_wheel_create(&env, NULL, NULL, &wheel), 0);
-	c = (struct net_config){ .env = env, .hash_buckets = 64 };
+	c = (struct net_config){.env = env, .hash_buckets = 64};
 	assert_int_equal(netstack_create(&c, &stack), 0);
 	lo = net_link_by_name(stack, "lo");
 	net_link_set_flags(lo, IFF_UP, IFF_UP);
