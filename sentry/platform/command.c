@@ -104,7 +104,8 @@ static bool put_off(struct platform_ctx *ctx, uint64_t nr, const uint64_t args[6
 	struct platform_as *as = ctx->as;
 
 	/* The host may well refuse much memory at once: that is the guest's ENOMEM. */
-	if (as->nctx != 1 || ctx->state != CTX_OWNED || as->dead || args[1] > PUT_OFF_MAX)
+	if (systrap.futex_mode || as->nctx != 1 || ctx->state != CTX_OWNED || as->dead ||
+	    args[1] > PUT_OFF_MAX)
 		return false;
 	if (ctx->nbatch == ARRAY_SIZE(ctx->batch) && ctx_flush(ctx))
 		return false;

@@ -44,6 +44,7 @@ struct platform_event {
 struct platform_config {
 	const char *name; /* "systrap" or "ptrace" */
 	int num_cpus;	  /* how many workers may usefully spin and run */
+	bool futex_only;  /* do as on a kernel without synchronous notifications (before 6.6) */
 	bool direct_mm;	  /* --mm-commands=direct: private-anonymous commands unverified */
 	int proc_fd; /* O_PATH fd of a procfs mount of the sandbox's pid namespace; not owned */
 	/* Called, from any thread of the platform's choosing, when ctx's stub died while no worker

@@ -64,6 +64,7 @@ struct platform_ctx {
 	uint64_t notif_id;	/* an unanswered doorbell, or 0 */
 	_Atomic int kick_looks; /* how often the watchdog has found it kicked and in the guest */
 	_Atomic int kicked;
+	bool start;	   /* on the ready queue to be resumed, not with an event */
 	bool fast;	   /* the last event came through the patched entry */
 	bool fpu_live;	   /* the guest's FPU state is in the CPU of the stub */
 	bool fpu_pending;  /* fpu_addr is to be loaded */
@@ -132,6 +133,7 @@ struct systrap {
 	size_t fpstate_size;
 	void (*worker_main)(void);
 	_Atomic bool down;
+	bool futex_mode; /* notifications do not wake on the same CPU: events come by futex */
 	int text_fd;
 };
 extern struct systrap systrap;

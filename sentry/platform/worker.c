@@ -259,6 +259,12 @@ bool ctx_claim(struct platform_ctx *ctx)
 	return true;
 }
 
+/* How a stub that nobody polls tells of an event. */
+static uint32_t event_wake(void)
+{
+	return systrap.futex_mode ? WAKE_FUTEX : WAKE_DOORBELL;
+}
+
 /* Gives ctx to the guest. False: it was kicked meanwhile, or its stub is dead; still owned. */
 static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 {
@@ -273,7 +279,7 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 	} else {
 		ctx->slot->regs.rax = ctx->regs.rax;
 	}
-	__atomic_store_n(&ctx->slot->wake, spin ? WAKE_NONE : WAKE_DOORBELL, __ATOMIC_RELAXED);
+	__atomic_store_n(&ctx->slot->wake, spin ? WAKE_NONE : event_wake(), __ATOMIC_RELAXED);
 	ctx->slot->spin = spin ? 2000 : 0;
 	atomic_fetch_add(&ctx->listener->in_guest, 1);
 	atomic_fetch_add(&running, 1);
@@ -343,7 +349,7 @@ static bool spin_for_event(struct platform_ctx *ctx)
 	ctx->spin_skip = 1u << MIN(ctx->spin_misses, 12u);
 	ctx->spin_misses++;
 	/* From now on the stub rings; look once more for what came before it saw that. */
-	__atomic_store_n(&ctx->slot->wake, WAKE_DOORBELL, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&ctx->slot->wake, event_wake(), __ATOMIC_SEQ_CST);
 	return try_claim(ctx);
 }
 
@@ -393,6 +399,26 @@ static struct platform_ctx *return_event(struct worker *w, struct platform_ctx *
 	return ctx;
 }
 
+/*
+ * Where notifications cannot wake the leader on the stub's CPU they are no better than a futex, and
+ * all waiters wake. So each context in the guest has a worker that sleeps on its turn word. False:
+ * the context is not ours any more (its stub died).
+ */
+static bool sleep_for_event(struct platform_ctx *ctx)
+{
+	const struct timespec second = {1, 0};
+
+	while (!try_claim(ctx)) {
+		uint32_t turn = __atomic_load_n(&ctx->slot->turn, __ATOMIC_ACQUIRE);
+
+		if (ctx->state != CTX_GUEST || systrap.down)
+			return false;
+		if (turn != TURN_SENTRY)
+			futex_wait_word(&ctx->slot->turn, turn, &second);
+	}
+	return true;
+}
+
 /* Takes work that waits in the pool: a ready context, or a listener to lead. */
 static struct platform_ctx *take_pooled(struct worker *w)
 {
@@ -435,6 +461,10 @@ static struct platform_ctx *next_loop(struct worker *w, struct platform_event *e
 
 		if (systrap.down)
 			return NULL;
+		if (ctx && ctx->start) {
+			ctx->start = false;
+			return platform_next(ctx, true, event);
+		}
 		if (ctx)
 			return return_event(w, ctx, event, true);
 		if (w->lead && w->lead->in_guest > 0) {
@@ -476,8 +506,18 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 			ctx_put(ctx);
 			return return_event(w, ctx, event, false);
 		}
-		worker_take_lead(w, ctx->listener);
-		ctx_put(ctx);
+		if (systrap.futex_mode) {
+			bool ours;
+
+			worker_drop_lead(w);
+			ours = sleep_for_event(ctx);
+			ctx_put(ctx);
+			if (ours)
+				return return_event(w, ctx, event, false);
+		} else {
+			worker_take_lead(w, ctx->listener);
+			ctx_put(ctx);
+		}
 	}
 	return next_loop(w, event);
 }
@@ -488,6 +528,13 @@ int platform_resume(struct platform_ctx *ctx)
 
 	if (w->cur == ctx)
 		w->cur = NULL;
+	if (systrap.futex_mode) {
+		if (!w->cur)
+			worker_drop_lead(w);
+		ctx->start = true;
+		worker_dispatch(ctx);
+		return 0;
+	}
 	ctx_get(ctx);
 	if (!give_to_guest(ctx, TURN_RESUME, false)) {
 		ctx->regs.orig_rax = ~0ULL;

@@ -249,7 +249,8 @@ int zygote_fresh(struct platform_as *as)
 	}
 	/* Waking the peer on the same CPU is what makes the notification fast; older kernels lack
 	 * it. */
-	ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags);
+	if (ioctl(fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags) || systrap.config.futex_only)
+		systrap.futex_mode = true;
 	as->listener = listener_alloc(fd);
 	if (!as->listener) {
 		close(fd);
