@@ -310,6 +310,7 @@ static void burn(void)
 	free((void *)p);
 	for (unsigned long i = 0; i < 100000000; i++)
 		x += i;
+	(void)x;
 }
 
 static void usage_of_children(void)
