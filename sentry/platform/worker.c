@@ -199,7 +199,7 @@ void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event)
 	 * top of the stack, which is as good as anything. */
 	if (fpstate && fpstate != base + SLOT_FPU && /* the image that was about to be loaded */
 	    (fpstate < base + SLOT_FPU || fpstate % 64 ||
-	     fpstate + systrap.fpstate_size > base + SLOT_STACK_TOP))
+	     fpstate > base + SLOT_STACK_TOP - systrap.fpstate_size))
 		fpstate = base + SLOT_STACK;
 	ctx->fpu_addr = fpstate;
 	ctx->regs.cs = GUEST_CS;

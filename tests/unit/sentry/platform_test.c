@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "sentry/platform/layout.h"
 #include "sentry/platform/platform.h"
+#include "sentry/platform/systrap.h"
 
 #define CODE 0x400000ULL
 #define STACK 0x10000000ULL
@@ -292,6 +293,28 @@ static void fpstate_goes_out_and_in(void **state)
 	guest_end(&g);
 }
 
+/* Slots are the guest's to scribble on: the image's address is taken only if it is in the slot. */
+static void fpstate_outside_the_slot_is_not_read(void **state)
+{
+	static const uint64_t bad[] = {0x40, STUB_SLOTS - 64, STUB_SLOTS + SLOT_STACK_TOP, -64ULL,
+				       -256ULL};
+	size_t size = platform_fpstate_size();
+	unsigned char *image = aligned_alloc(64, (size + 63) & ~63UL);
+	struct platform_event event;
+	struct guest g;
+
+	guest_start(&g, guest_code);
+	expect_syscall(&g, true, 110);
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		g.ctx->slot->fpstate = bad[i];
+		ctx_load_event(g.ctx, &event);
+		assert_int_equal(g.ctx->fpu_addr, STUB_SLOTS + SLOT_STACK);
+		assert_int_equal(platform_get_fpstate(g.ctx, image, size), 0);
+	}
+	free(image);
+	guest_end(&g);
+}
+
 static void bad_registers_fault_in_the_guest_only(void **state)
 {
 	struct guest g;
@@ -398,6 +421,7 @@ int main(void)
 		cmocka_unit_test(kick_interrupts_a_spinning_guest_and_keeps_its_state),
 		cmocka_unit_test(kick_of_an_owned_context_is_not_lost),
 		cmocka_unit_test(fpstate_goes_out_and_in),
+		cmocka_unit_test(fpstate_outside_the_slot_is_not_read),
 		cmocka_unit_test(bad_registers_fault_in_the_guest_only),
 		cmocka_unit_test(guest_that_blocks_kicks_is_killed),
 		cmocka_unit_test(hot_syscalls),
