@@ -50,7 +50,7 @@ struct patches {
 	unsigned count;
 	struct {
 		uint64_t rip;
-		uint32_t traps;
+		int32_t traps;
 	} hot[HOT_BUCKETS];
 	struct patch patch[MAX_PATCHES]; /* open addressing by `after` */
 };
@@ -292,7 +292,7 @@ void patch_consider(struct platform_ctx *ctx)
 		return;
 	p->hot[i].traps = 0;
 	if (!site_recognize(as, rip, &site)) {
-		p->hot[i].traps = (uint32_t)-1000000; /* do not look again soon */
+		p->hot[i].traps = -1000000; /* do not look again soon */
 		return;
 	}
 	if (!p->mapped) {
