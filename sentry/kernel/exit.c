@@ -55,11 +55,13 @@ void vfork_release(struct task *t)
 static void child_siginfo(struct thread_group *g, guest_siginfo_t *info)
 {
 	struct thread_group *parent = g->parent;
+	struct cred *cred = task_cred_get(g->leader);
 
 	memset(info, 0, sizeof(*info));
 	info->si_signo = SIGCHLD;
 	info->si_pid = group_nr_ns(g, parent->tgid->ns);
-	info->si_uid = g->leader->cred->uid;
+	info->si_uid = cred->uid;
+	cred_put(cred);
 	/* In clock ticks of 10 ms. */
 	info->si_utime = g->dead.utime / 10000000;
 	info->si_stime = g->dead.stime / 10000000;

@@ -72,8 +72,11 @@ static bool eligible(const struct wait_request *w, const struct thread_group *ch
 
 static void fill_result(struct thread_group *child, int code, int status, struct wait_result *r)
 {
+	struct cred *cred = task_cred_get(child->leader);
+
 	r->pid = group_nr_ns(child, task_pid_ns(current));
-	r->uid = child->leader->cred->uid;
+	r->uid = cred->uid;
+	cred_put(cred);
 	r->code = code;
 	r->status = status;
 	fill_usage(child, &r->usage);
