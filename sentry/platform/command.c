@@ -330,8 +330,8 @@ static int clone_child(struct platform_ctx *parent, struct platform_ctx *child, 
 	}
 	if (!ret)
 		ret = wait_for_child(parent, child);
-	if (ret)
-		unexpect_child(child);
+	/* And when first_call() has it already: waits until that is done with it. */
+	unexpect_child(child);
 	return ret;
 }
 

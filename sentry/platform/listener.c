@@ -139,15 +139,18 @@ static void first_call(struct listener *l, const struct seccomp_notif *n)
 		*p = ctx->next_child;
 		break;
 	}
+	/* All under the lock: a parent that gives up takes it before it frees the child. */
+	if (ctx) {
+		if (is_fork)
+			ctx->as->pid = (pid_t)n->pid;
+		ctx->tid = (pid_t)n->pid;
+		tid_insert(ctx);
+	}
 	mutex_unlock(&l->lock);
 	if (!ctx) {
 		tampered(NULL, n);
 		return;
 	}
-	if (is_fork)
-		ctx->as->pid = (pid_t)n->pid;
-	ctx->tid = (pid_t)n->pid;
-	tid_insert(ctx);
 	respond(l, n->id, true);
 	futex_wake_word(&ctx->tid, 1);
 }
@@ -192,10 +195,36 @@ static struct platform_ctx *doorbell(struct listener *l, struct platform_ctx *ct
 	return NULL;
 }
 
+/* A notification of ctx's thread. Returns ctx if it now has an event for whoever received this. */
+static struct platform_ctx *handle(struct listener *l, struct platform_ctx *ctx,
+				   const struct seccomp_notif *n, struct platform_ctx *mine)
+{
+	if (n->data.nr == DOORBELL_NR)
+		return doorbell(l, ctx, n, mine);
+	if (ctx->cmd_armed && (uint64_t)(uint32_t)n->data.nr == ctx->cmd_nr &&
+	    args_equal(&n->data, ctx->cmd_args)) {
+		ctx->cmd_armed = 0;
+		if (ctx->state == CTX_EXITING)
+			exit_let_through(l, ctx, n->id);
+		else
+			respond(l, n->id, true);
+		return NULL;
+	}
+	if (ctx->batch_next < ctx->batch_armed &&
+	    (uint64_t)(uint32_t)n->data.nr == ctx->batch[ctx->batch_next].nr &&
+	    args_equal(&n->data, ctx->batch[ctx->batch_next].args)) {
+		ctx->batch_next++;
+		respond(l, n->id, true);
+		return NULL;
+	}
+	tampered(ctx->as, n);
+	return NULL;
+}
+
 struct platform_ctx *listener_receive(struct listener *l, struct platform_ctx *mine)
 {
 	struct seccomp_notif n = {0};
-	struct platform_ctx *ctx;
+	struct platform_ctx *ctx, *event = NULL;
 	int ret;
 
 	l->in_recv = 1;
@@ -212,28 +241,11 @@ struct platform_ctx *listener_receive(struct listener *l, struct platform_ctx *m
 	if (ret)
 		return NULL; /* EINTR: interrupted; ENOENT: the caller died */
 	ctx = tid_find((pid_t)n.pid);
-	if (!ctx || ctx->listener != l) {
+	if (!ctx || ctx->listener != l)
 		first_call(l, &n);
-		return NULL;
-	}
-	if (n.data.nr == DOORBELL_NR)
-		return doorbell(l, ctx, &n, mine);
-	if (ctx->cmd_armed && (uint64_t)(uint32_t)n.data.nr == ctx->cmd_nr &&
-	    args_equal(&n.data, ctx->cmd_args)) {
-		ctx->cmd_armed = 0;
-		if (ctx->state == CTX_EXITING)
-			exit_let_through(l, ctx, n.id);
-		else
-			respond(l, n.id, true);
-		return NULL;
-	}
-	if (ctx->batch_next < ctx->batch_armed &&
-	    (uint64_t)(uint32_t)n.data.nr == ctx->batch[ctx->batch_next].nr &&
-	    args_equal(&n.data, ctx->batch[ctx->batch_next].args)) {
-		ctx->batch_next++;
-		respond(l, n.id, true);
-		return NULL;
-	}
-	tampered(ctx->as, &n);
-	return NULL;
+	else
+		event = handle(l, ctx, &n, mine);
+	if (ctx)
+		ctx_put(ctx);
+	return event;
 }

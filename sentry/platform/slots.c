@@ -187,6 +187,8 @@ void ctx_free(struct platform_ctx *ctx)
 	mutex_lock(&as->lock);
 	TAILQ_REMOVE(&as->ctxs, ctx, as_link);
 	as->nctx--;
+	if (as->batch_ctx == ctx)
+		as->batch_ctx = NULL;
 	/* The slot of the stub's first thread is never reused: that thread stays, parked. */
 	if (ctx->tid != as->pid)
 		as->used[ctx->index / 64] &= ~(1ULL << (ctx->index % 64));
@@ -222,5 +224,8 @@ struct platform_ctx *tid_find(pid_t tid)
 	ctx = tid_table.bucket[(unsigned)tid % TID_BUCKETS];
 	while (ctx && ctx->tid != tid)
 		ctx = ctx->hash_next;
+	/* In the table it has its owner's reference; ctx_free() takes it out first. */
+	if (ctx)
+		ctx_get(ctx);
 	return ctx;
 }

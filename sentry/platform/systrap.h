@@ -166,7 +166,7 @@ static inline uint64_t slot_stub_addr(uint32_t index)
 struct platform_as *as_by_pid(pid_t pid);
 void tid_insert(struct platform_ctx *ctx);
 void tid_remove(struct platform_ctx *ctx);
-struct platform_ctx *tid_find(pid_t tid);
+struct platform_ctx *tid_find(pid_t tid); /* with a reference; NULL: not ours */
 
 /* vdso.c */
 int vdso_init(void);
