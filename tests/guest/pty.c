@@ -169,6 +169,12 @@ static void packets(void)
 	CHECK_EQ(tcflush(s, TCIFLUSH), 0);
 	CHECK_EQ(read(m, buf, sizeof(buf)), 1);
 	CHECK(buf[0] & TIOCPKT_FLUSHREAD);
+	/* Room for the packet's first byte alone. */
+	CHECK_EQ(write(s, "x", 1), 1);
+	CHECK_EQ(wait_chars(m, 1), 1);
+	CHECK_EQ(read(m, buf, 1), 1);
+	CHECK_EQ(buf[0], TIOCPKT_DATA);
+	CHECK_EQ(read(m, buf, sizeof(buf)), 2);
 	close(s);
 	close(m);
 }

@@ -43,7 +43,8 @@ static ssize_t take_output(struct tty *tty, uint8_t *buf, size_t n)
 		buf[at++] = TIOCPKT_DATA;
 	}
 	got = tty->stopped ? 0 : out_take(tty, buf + at, n - at);
-	if (!got)
+	/* Room for the packet-mode byte alone: then that is the answer, output is still there. */
+	if (!got && !(n == at && out_used(tty) && !tty->stopped))
 		return slaves_gone(tty) ? -EIO : 0;
 	if (out_room(tty) >= TTY_OUT_SIZE / 4)
 		wake_up_all(&tty->write_wait, EPOLLOUT | EPOLLWRNORM);
