@@ -428,6 +428,20 @@ static void accept_without_a_free_descriptor(void)
 	close(l);
 }
 
+/* There is less than is asked for, and no more will come. */
+static void peek_at_the_end(void)
+{
+	char b[8];
+	int s[2];
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, s) == 0);
+	CHECK_EQ(write(s[0], "abc", 3), 3);
+	close(s[0]);
+	CHECK_EQ(recv(s[1], b, sizeof(b), MSG_PEEK | MSG_WAITALL), 3);
+	CHECK_EQ(recv(s[1], b, sizeof(b), MSG_WAITALL), 3);
+	close(s[1]);
+}
+
 static void wrong_arguments(void)
 {
 	int p[2], s[2];
@@ -464,6 +478,7 @@ int main(void)
 	big_transfer();
 	many_messages();
 	accept_without_a_free_descriptor();
+	peek_at_the_end();
 	wrong_arguments();
 	CHECK_DONE();
 }

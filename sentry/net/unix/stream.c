@@ -174,14 +174,13 @@ static int wait_for_data(struct unix_sock *u, struct stream_reader *r, int64_t d
 	ret = unix_take_error(u);
 	if (ret)
 		return ret;
+	/* MSG_PEEK does not wait for more than it has seen: nothing takes that out of the queue. */
+	if ((r->flags & MSG_PEEK) && r->copied)
+		return 0;
 	if (u->shutdown & RCV_SHUTDOWN)
 		return readable(u) && !TAILQ_EMPTY(&u->queue) ? 1 : 0;
 	if (r->flags & MSG_DONTWAIT)
 		return -EAGAIN;
-	/* MSG_PEEK waits for more than it has seen: as Linux it does not, it returns what is there.
-	 */
-	if ((r->flags & MSG_PEEK) && r->copied)
-		return 0;
 	ret = wait_event_interruptible(&u->wait, readable(u), deadline);
 	return ret ? socket_wait_error(ret, r->sock->rcvtimeo) : 1;
 }
