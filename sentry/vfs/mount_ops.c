@@ -289,14 +289,29 @@ static void move_task_roots(const struct path *old_root, const struct path *new_
 		}
 }
 
+/* Is d, seen through m, at or below root? mount_lock held. */
+static bool is_reachable(struct mount *m, struct dentry *d, const struct path *root)
+{
+	int slot;
+	bool yes;
+
+	for (; m != root->mnt && m->parent; m = m->parent)
+		d = m->mountpoint;
+	if (m != root->mnt)
+		return false;
+	slot = dcache_read_lock();
+	yes = d == root->dentry || d_is_ancestor(root->dentry, d);
+	dcache_read_unlock(slot);
+	return yes;
+}
+
 int mount_pivot_root(const struct path *new_root, const struct path *put_old,
 		     const struct path *old_root)
 {
 	struct mount *nm = new_root->mnt, *om = old_root->mnt, *root_parent, *pm;
 	struct dentry *root_mountpoint, *pd;
 	struct mnt_ns *ns;
-	int slot, err = -EINVAL;
-	bool below;
+	int err = -EINVAL;
 
 	write_lock(&mount_lock);
 	ns = om->ns;
@@ -310,19 +325,10 @@ int mount_pivot_root(const struct path *new_root, const struct path *put_old,
 	err = -EBUSY;
 	if (nm == om || pm == om)
 		goto out;
-	/* put_old at or below new_root */
+	/* put_old at or below new_root, and that below the root: mounts must not form a circle. */
 	err = -EINVAL;
-	below = false;
-	slot = dcache_read_lock();
-	for (struct mount *m = pm; m; pd = m->mountpoint, m = m->parent)
-		if (m == nm) {
-			below = pd == nm->root || d_is_ancestor(nm->root, pd);
-			break;
-		}
-	dcache_read_unlock(slot);
-	if (!below)
+	if (!is_reachable(pm, pd, new_root) || !is_reachable(nm, new_root->dentry, old_root))
 		goto out;
-	topmost(put_old, &pm, &pd);
 	if (root_parent) {
 		mnt_get(root_parent);
 		d_get(root_mountpoint);

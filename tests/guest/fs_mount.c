@@ -205,6 +205,26 @@ static void namespaces(void)
 	CHECK_EQ(status, 0);
 }
 
+/* A new root above the root of who asks: the two would hang on each other. */
+static void pivot_above_root(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	REQUIRE(pid >= 0);
+	if (!pid) {
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mkdir("up", 0755) || mount("none", "up", "tmpfs", 0, NULL) ||
+		    mkdir("up/b", 0755) || mkdir("up/put", 0755) ||
+		    mount("none", "up/b", "tmpfs", 0, NULL) || chdir("up") || chroot("b"))
+			_exit(1);
+		_exit(syscall(SYS_pivot_root, ".", "put") == -1 && errno == EINVAL ? 0 : 2);
+	}
+	waitpid(pid, &status, 0);
+	CHECK_EQ(status, 0);
+	rmdir("up");
+}
+
 static void all(void)
 {
 	tmpfs_options();
@@ -212,6 +232,7 @@ static void all(void)
 	moves();
 	propagation();
 	namespaces();
+	pivot_above_root();
 }
 
 int main(void)
