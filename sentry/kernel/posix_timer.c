@@ -328,10 +328,11 @@ void posix_timers_exit(struct thread_group *g)
 		if (timer)
 			free_timer(timer);
 	}
-	cpu_timer_unwatch(g);
 	mutex_lock(&g->lock);
 	g->posix_timers = NULL;
 	mutex_unlock(&g->lock);
+	/* Waits for a look that is under way; another process's prlimit may bring the next. */
+	cpu_timer_unwatch(g);
 	mutex_destroy(&timers->lock);
 	free(timers->table);
 	free(timers);
