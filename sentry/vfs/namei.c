@@ -206,6 +206,11 @@ static int step_up(const struct walk *w, struct path *p)
 		if (p->dentry == w->root.dentry && p->mnt == w->root.mnt)
 			return w->flags & LOOKUP_BENEATH ? -EXDEV : 0;
 		if (p->dentry != p->mnt->root) {
+			/* Renamed out of what is mounted: there is no way up that the mount shows.
+			 */
+			if (p->mnt->root != p->mnt->sb->root &&
+			    !d_is_ancestor(p->mnt->root, p->dentry))
+				return -ENOENT;
 			p->dentry = p->dentry->parent;
 			break;
 		}

@@ -205,6 +205,27 @@ static void namespaces(void)
 	CHECK_EQ(status, 0);
 }
 
+/* A directory that leaves what is bound takes nobody along. */
+static void out_of_a_bind(void)
+{
+	int fd;
+
+	REQUIRE(mkdir("src", 0755) == 0 && mkdir("src/sub", 0755) == 0);
+	REQUIRE(mkdir("src/sub/deep", 0755) == 0 && mkdir("bound", 0755) == 0);
+	REQUIRE(mount("src/sub", "bound", NULL, MS_BIND, NULL) == 0);
+	fd = open("bound/deep", O_RDONLY | O_DIRECTORY);
+	REQUIRE(fd >= 0);
+	CHECK_EQ(faccessat(fd, "../deep", F_OK, 0), 0);
+	REQUIRE(rename("src/sub/deep", "src/deep") == 0);
+	CHECK_ERRNO(faccessat(fd, "../sub", F_OK, 0), ENOENT);
+	close(fd);
+	CHECK_EQ(umount("bound"), 0);
+	rmdir("bound");
+	rmdir("src/deep");
+	rmdir("src/sub");
+	rmdir("src");
+}
+
 /* A new root above the root of who asks: the two would hang on each other. */
 static void pivot_above_root(void)
 {
@@ -232,6 +253,7 @@ static void all(void)
 	moves();
 	propagation();
 	namespaces();
+	out_of_a_bind();
 	pivot_above_root();
 }
 
