@@ -137,10 +137,10 @@ static ssize_t recv_buffer(struct socket *sock, struct socket_msg *msg, char *bu
 				export_control(msg, control, MIN(nm.controllen, CONTROL_BUF));
 			return ret;
 		}
-		if (ret != -EAGAIN || (flags & (MSG_DONTWAIT | MSG_ERRQUEUE)))
+		/* MSG_OOB never waits, as on Linux: its mark may be ready long before its byte. */
+		if (ret != -EAGAIN || (flags & (MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB)))
 			return ret;
-		ret = inet_wait(is, flags & MSG_OOB ? EPOLLPRI : EPOLLIN | EPOLLRDHUP, deadline,
-				sock->rcvtimeo);
+		ret = inet_wait(is, EPOLLIN | EPOLLRDHUP, deadline, sock->rcvtimeo);
 		if (ret)
 			return ret;
 	}
