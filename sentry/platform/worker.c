@@ -526,6 +526,9 @@ int platform_resume(struct platform_ctx *ctx)
 {
 	struct worker *w = worker_self();
 
+	/* What was put off belongs to the worker that put it off: not to whoever resumes the context. */
+	if (ctx->nbatch)
+		ctx_flush(ctx);
 	if (w->cur == ctx)
 		w->cur = NULL;
 	if (systrap.futex_mode) {
