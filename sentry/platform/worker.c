@@ -526,7 +526,8 @@ int platform_resume(struct platform_ctx *ctx)
 {
 	struct worker *w = worker_self();
 
-	/* What was put off belongs to the worker that put it off: not to whoever resumes the context. */
+	/* What was put off belongs to the worker that put it off: not to whoever resumes the
+	 * context. */
 	if (ctx->nbatch)
 		ctx_flush(ctx);
 	if (w->cur == ctx)

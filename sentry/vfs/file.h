@@ -71,7 +71,7 @@ struct file {
 	int owner_type, owner_sig;
 	uid_t owner_uid, owner_euid; /* of who set the owner: SIGIO is sent on their behalf */
 	struct fasync *fasync;	     /* while O_ASYNC is set */
-	void *epoll_items; /* list of epoll items that watch this file: fs/epoll */
+	void *epoll_items;	     /* list of epoll items that watch this file: fs/epoll */
 	struct mutex epoll_lock;
 	bool write_counted;
 };
