@@ -11,7 +11,8 @@ static struct mount *anon_mount;
 
 static char *anon_dname(struct dentry *d)
 {
-	const char *fmt = d->private, *percent = strchr(fmt, '%');
+	/* Without memory for its name a file is just anonymous. */
+	const char *fmt = d->private ? d->private : "anon_inode:", *percent = strchr(fmt, '%');
 	char *text = NULL;
 
 	if (!percent)

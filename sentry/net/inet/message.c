@@ -9,6 +9,8 @@
 #include "sentry/kernel/task.h"
 #include "sentry/net/inet/inet.h"
 
+#define REFUSED_PAUSE_NS 5000000
+
 #define SMALL 2048
 #define STREAM_CHUNK 65536UL
 #define DGRAM_MAX 65536UL
@@ -19,6 +21,7 @@ static ssize_t send_buffer(struct socket *sock, struct net_msg *nm, char *buf, s
 			   unsigned flags, int64_t deadline)
 {
 	struct inet_sock *is = sock->sk;
+	unsigned refusals = 0;
 	size_t done = 0;
 
 	do {
@@ -30,6 +33,7 @@ static ssize_t send_buffer(struct socket *sock, struct net_msg *nm, char *buf, s
 		ret = net_ep_sendmsg(is->ep, nm, (int)flags | MSG_NOSIGNAL);
 		if (ret >= 0) {
 			done += (size_t)ret;
+			refusals = 0;
 			if (sock->type != SOCK_STREAM)
 				break;
 			continue;
@@ -37,6 +41,14 @@ static ssize_t send_buffer(struct socket *sock, struct net_msg *nm, char *buf, s
 		if (ret != -EAGAIN || (flags & MSG_DONTWAIT))
 			return done ? (ssize_t)done : ret;
 		ret = inet_wait(is, EPOLLOUT, deadline, sock->sndtimeo);
+		/* Room, yet refused again and again: the stack is out of memory. Polling it would
+		 * never look at signals. */
+		if (!ret && ++refusals > 3) {
+			wait_prepare();
+			ret = wait_block(monotonic_ns() + REFUSED_PAUSE_NS, true);
+			if (ret == -ETIMEDOUT)
+				ret = 0;
+		}
 		if (ret)
 			return done ? (ssize_t)done : ret;
 	} while (done < n);
