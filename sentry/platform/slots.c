@@ -1,6 +1,7 @@
 /* The slots memfd, address spaces and contexts as objects, and the table of stub thread ids. */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -111,9 +112,14 @@ void as_unlock_nth(struct platform_as *as)
 void as_kill_all(void)
 {
 	MUTEX_GUARD(&as_table.lock);
-	for (uint32_t i = 1; i < as_table.top; i++)
-		if (as_table.as[i])
-			platform_as_kill(as_table.as[i]);
+	for (uint32_t i = 1; i < as_table.top; i++) {
+		if (!as_table.as[i])
+			continue;
+		as_table.as[i]->dead = true;
+		/* Not reaped while it is in the table, so the pid is still its own. */
+		if (as_table.as[i]->pid > 0)
+			kill(as_table.as[i]->pid, SIGKILL);
+	}
 }
 
 static int slot_index_alloc(struct platform_as *as, int index)

@@ -43,8 +43,11 @@ int platform_start_threads(void)
 void platform_shutdown(void)
 {
 	systrap.down = true;
-	as_kill_all();
+	/* With this lock held no clean stub is half made: every pid is known, and no more come. */
+	mutex_lock(&systrap.zygote_lock);
 	kill(systrap.zygote_pid, SIGKILL);
+	as_kill_all();
+	mutex_unlock(&systrap.zygote_lock);
 	while (waitpid(systrap.zygote_pid, NULL, __WALL) < 0 && errno == EINTR)
 		;
 }

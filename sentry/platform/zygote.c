@@ -228,6 +228,10 @@ int zygote_fresh(struct platform_as *as)
 	write_zygote_args(slot);
 
 	mutex_lock(&systrap.zygote_lock);
+	if (systrap.down) {
+		mutex_unlock(&systrap.zygote_lock);
+		return -ESRCH;
+	}
 	z->cmd = CMD_FRESH;
 	z->cmd_args[0] = CLONE_PARENT | CLONE_FILES;
 	z->cmd_args[4] = (uint64_t)systrap.slots_fd;
