@@ -24,6 +24,8 @@
 #define SPIN_NS 20000 /* how long a worker polls a slot */
 #define HOT_NS 50000
 #define HOT_EVENTS 8
+#define MAX_SKIP_SHIFT 6 /* a vain poll costs as much as four events by notification */
+#define FORGIVE_HITS 16
 
 static struct {
 	struct mutex lock;
@@ -336,7 +338,7 @@ static bool spin_for_event(struct platform_ctx *ctx)
 	do {
 		for (int i = 0; i < 100; i++) {
 			if (try_claim(ctx)) {
-				if (++ctx->spin_hits > 64)
+				if (++ctx->spin_hits >= FORGIVE_HITS)
 					ctx->spin_misses = 0;
 				return true;
 			}
@@ -346,7 +348,7 @@ static bool spin_for_event(struct platform_ctx *ctx)
 	ctx->spin_hits = 0;
 	ctx->spinning = false;
 	ctx->heat = 0;
-	ctx->spin_skip = 1u << MIN(ctx->spin_misses, 12u);
+	ctx->spin_skip = 1u << MIN(ctx->spin_misses, (unsigned)MAX_SKIP_SHIFT);
 	ctx->spin_misses++;
 	/* From now on the stub rings; look once more for what came before it saw that. */
 	__atomic_store_n(&ctx->slot->wake, event_wake(), __ATOMIC_SEQ_CST);
