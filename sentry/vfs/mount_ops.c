@@ -32,6 +32,13 @@ static bool is_mount_root(const struct path *path)
 	return path->dentry == path->mnt->root;
 }
 
+/* mount_lock held. A task may change only what is mounted in its own namespace, though files and
+ * /proc/PID/root lead into others; the loader, which runs no task, builds them all. */
+static bool may_change(const struct mount *m)
+{
+	return m->ns && (!current || m->ns == current->mnt_ns);
+}
+
 /* Looks through what has been mounted on the place since the caller walked to it. With mount_lock
  * held the answer stays true. The references in *path are the caller's, the result has none. */
 static void topmost(const struct path *path, struct mount **mnt, struct dentry **dentry)
@@ -52,7 +59,7 @@ static int graft(struct mount *m, const struct path *to)
 	struct dentry *mountpoint;
 
 	topmost(to, &parent, &mountpoint);
-	if (!parent->ns)
+	if (!may_change(parent))
 		return -EINVAL;
 	if (!m->root->inode || !mountpoint->inode ||
 	    S_ISDIR(m->root->inode->mode) != S_ISDIR(mountpoint->inode->mode))
@@ -93,7 +100,7 @@ int mount_bind(const struct path *from, const struct path *to, bool recursive)
 	int err = -EINVAL;
 
 	write_lock(&mount_lock);
-	if (from->mnt->ns && !from->mnt->unbindable) {
+	if (may_change(from->mnt) && !from->mnt->unbindable) {
 		m = mount_copy_tree(from->mnt, from->dentry, recursive, false, COPY_BIND);
 		err = m ? graft(m, to) : -ENOMEM;
 	}
@@ -120,7 +127,7 @@ int mount_move(const struct path *from, const struct path *to)
 	topmost(to, &parent, &mountpoint);
 	old_parent = m->parent;
 	ns = m->ns;
-	if (!is_mount_root(from) || !old_parent || !ns || parent->ns != ns ||
+	if (!is_mount_root(from) || !old_parent || !may_change(m) || parent->ns != ns ||
 	    old_parent->peer_group)
 		goto out;
 	if (S_ISDIR(m->root->inode->mode) != S_ISDIR(mountpoint->inode->mode)) {
@@ -150,27 +157,28 @@ out:
 	return err;
 }
 
-int mount_set_flags(const struct path *path, unsigned long flags)
+/* mount_lock held. */
+static int set_flags(struct mount *m, unsigned long flags)
 {
-	struct mount *m = path->mnt;
-	unsigned long old;
-	int err = 0;
+	unsigned long old = atomic_load(&m->flags);
 
-	if (!is_mount_root(path))
-		return -EINVAL;
-	write_lock(&mount_lock);
-	old = atomic_load(&m->flags);
 	flags &= MNT_FLAGS_MASK;
 	atomic_store(&m->flags, flags);
 	/* A writer that came before the store is seen here; one that comes after sees the flag. */
 	if ((flags & MS_RDONLY) && !(old & MS_RDONLY) && atomic_load(&m->writers)) {
 		atomic_store(&m->flags, old);
-		err = -EBUSY;
+		return -EBUSY;
 	}
-	if (!err)
-		mnt_ns_changed(m->ns);
-	write_unlock(&mount_lock);
-	return err;
+	mnt_ns_changed(m->ns);
+	return 0;
+}
+
+int mount_set_flags(const struct path *path, unsigned long flags)
+{
+	if (!is_mount_root(path))
+		return -EINVAL;
+	WRITE_GUARD(&mount_lock);
+	return may_change(path->mnt) ? set_flags(path->mnt, flags) : -EINVAL;
 }
 
 int mount_remount(const struct path *path, unsigned long flags, const char *options)
@@ -182,17 +190,19 @@ int mount_remount(const struct path *path, unsigned long flags, const char *opti
 
 	if (!is_mount_root(path))
 		return -EINVAL;
-	write_lock(&mount_lock);
+	WRITE_GUARD(&mount_lock);
+	if (!may_change(path->mnt))
+		return -EINVAL;
 	if (sb_flags & ~sb->flags)
 		TAILQ_FOREACH (m, &all_mounts, all_link)
 			if (m->sb == sb && atomic_load(&m->writers))
 				err = -EBUSY;
 	if (!err)
 		err = sb->ops && sb->ops->remount ? sb->ops->remount(sb, flags, options) : 0;
-	if (!err)
-		sb->flags = (sb->flags & ~(unsigned long)MS_RDONLY) | sb_flags;
-	write_unlock(&mount_lock);
-	return err ? err : mount_set_flags(path, flags);
+	if (err)
+		return err;
+	sb->flags = (sb->flags & ~(unsigned long)MS_RDONLY) | sb_flags;
+	return set_flags(path->mnt, flags);
 }
 
 int mount_change_type(const struct path *path, unsigned long type)
@@ -204,6 +214,9 @@ int mount_change_type(const struct path *path, unsigned long type)
 		return -EINVAL;
 	type &= ~(unsigned long)MS_REC;
 	WRITE_GUARD(&mount_lock);
+	/* In any namespace: what others receive from there is not theirs to say either. */
+	if (!top->ns)
+		return -EINVAL;
 	for (struct mount *m = top; m; m = recursive ? mount_next(m, top) : NULL) {
 		switch (type) {
 		case MS_SHARED:
@@ -247,7 +260,7 @@ int mount_umount(const struct path *path, int flags)
 
 	write_lock(&mount_lock);
 	ns = m->ns;
-	if (!is_mount_root(path) || !ns || !m->parent) {
+	if (!is_mount_root(path) || !may_change(m) || !m->parent) {
 		err = -EINVAL;
 	} else if (!(flags & MNT_DETACH)) {
 		/* Two references are the tree's and the caller's. */
@@ -318,9 +331,9 @@ int mount_pivot_root(const struct path *new_root, const struct path *put_old,
 	topmost(put_old, &pm, &pd);
 	root_parent = om->parent;
 	root_mountpoint = om->mountpoint;
-	if (!is_mount_root(new_root) || !is_mount_root(old_root) || !ns || nm->ns != ns ||
-	    pm->ns != ns || !nm->parent || nm->parent->peer_group || pm->peer_group ||
-	    (root_parent && root_parent->peer_group))
+	if (!is_mount_root(new_root) || !is_mount_root(old_root) || !may_change(om) ||
+	    nm->ns != ns || pm->ns != ns || !nm->parent || nm->parent->peer_group ||
+	    pm->peer_group || (root_parent && root_parent->peer_group))
 		goto out;
 	err = -EBUSY;
 	if (nm == om || pm == om)

@@ -1,5 +1,6 @@
 /* Changes of the mount tree: what mount(2), umount2(2) and pivot_root(2) are made of. They take
- * mount_lock; permission has been checked by the caller. */
+ * mount_lock. The caller has checked CAP_SYS_ADMIN; they check that what a task changes, or binds,
+ * is mounted in its own mount namespace: -EINVAL. */
 #ifndef MOAT_SENTRY_VFS_MOUNT_OPS_H
 #define MOAT_SENTRY_VFS_MOUNT_OPS_H
 

@@ -246,6 +246,76 @@ static void pivot_above_root(void)
 	rmdir("up");
 }
 
+/* A namespace of its own with two tmpfs in it, "far" and "far/in", which keeps until its pipe
+ * is closed. */
+static pid_t far_namespace(int *hold)
+{
+	int ready[2], keep[2];
+	char c = 0;
+	pid_t pid;
+
+	REQUIRE(pipe(ready) == 0 && pipe(keep) == 0);
+	pid = fork();
+	REQUIRE(pid >= 0);
+	if (!pid) {
+		close(keep[1]);
+		if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+		    mount("none", "far", "tmpfs", 0, NULL) || mkdir("far/in", 0755) ||
+		    mount("none", "far/in", "tmpfs", 0, NULL) || write(ready[1], &c, 1) != 1)
+			_exit(1);
+		read(keep[0], &c, 1);
+		/* Nothing of it has gone or changed. */
+		_exit(mkdir("far/in/still", 0755) || umount("far/in") || umount("far"));
+	}
+	close(ready[1]);
+	close(keep[0]);
+	REQUIRE(read(ready[0], &c, 1) == 1);
+	close(ready[0]);
+	*hold = keep[1];
+	return pid;
+}
+
+/* What is mounted in another namespace can be looked at, but not changed or taken from there. */
+static void mounts_of_another_namespace(void)
+{
+	char far[PATH_MAX + 64], in[PATH_MAX + 80], cwd[PATH_MAX];
+	int hold, status;
+	struct stat st;
+	pid_t pid;
+
+	REQUIRE(mkdir("far", 0755) == 0 && mkdir("here", 0755) == 0);
+	REQUIRE(getcwd(cwd, sizeof(cwd)));
+	pid = far_namespace(&hold);
+	snprintf(far, sizeof(far), "/proc/%d/root%s/far", pid, cwd);
+	snprintf(in, sizeof(in), "%s/in", far);
+	CHECK_EQ(stat(in, &st), 0);
+	CHECK_ERRNO(stat("far/in", &st), ENOENT);
+	CHECK_ERRNO(umount(in), EINVAL);
+	CHECK_ERRNO(umount2(in, MNT_DETACH), EINVAL);
+	CHECK_ERRNO(umount2(in, MNT_EXPIRE), EINVAL);
+	CHECK_ERRNO(mount(NULL, in, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), EINVAL);
+	CHECK_ERRNO(mount(NULL, in, NULL, MS_REMOUNT | MS_RDONLY, NULL), EINVAL);
+	CHECK_EQ(mount(NULL, in, NULL, MS_PRIVATE, NULL), 0); /* Linux allows this alone */
+	CHECK_ERRNO(mount("none", in, "tmpfs", 0, NULL), EINVAL);
+	CHECK_ERRNO(mount(in, "here", NULL, MS_BIND, NULL), EINVAL);
+	CHECK_ERRNO(mount("here", in, NULL, MS_BIND, NULL), EINVAL);
+	CHECK_ERRNO(mount(in, "here", NULL, MS_MOVE, NULL), EINVAL);
+	REQUIRE(mount("none", "here", "tmpfs", 0, NULL) == 0);
+	CHECK_ERRNO(mount("here", in, NULL, MS_MOVE, NULL), EINVAL);
+	CHECK_EQ(umount("here"), 0);
+	CHECK_ERRNO(syscall(SYS_pivot_root, far, in), EINVAL);
+	close(hold);
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	/* What has been taken off the tree is nobody's. */
+	REQUIRE(mount("none", "here", "tmpfs", 0, NULL) == 0 && chdir("here") == 0);
+	REQUIRE(umount2(".", MNT_DETACH) == 0);
+	CHECK_ERRNO(mount(NULL, ".", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL), EINVAL);
+	CHECK_ERRNO(mount(NULL, ".", NULL, MS_PRIVATE, NULL), EINVAL);
+	CHECK_ERRNO(umount2(".", MNT_DETACH), EINVAL);
+	REQUIRE(chdir(cwd) == 0);
+}
+
 static void all(void)
 {
 	tmpfs_options();
@@ -255,6 +325,7 @@ static void all(void)
 	namespaces();
 	out_of_a_bind();
 	pivot_above_root();
+	mounts_of_another_namespace();
 }
 
 int main(void)
