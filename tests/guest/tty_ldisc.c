@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -268,6 +269,40 @@ static void long_line(void)
 	tcsetattr(s, TCSANOW, &old);
 }
 
+/* What ends a line that fills the buffer must not run over what is unread. */
+static void full_line_then_newlines(void)
+{
+	static char big[5000], got[8192];
+	struct termios t, old;
+	int status, others = 0;
+	ssize_t n;
+	pid_t pid;
+
+	tcgetattr(s, &old);
+	t = old;
+	t.c_lflag &= ~(unsigned)ECHO;
+	tcsetattr(s, TCSANOW, &t);
+	memset(big, 'L', sizeof(big));
+	memset(big + sizeof(big) - 4, '\n', 4);
+	pid = fork();
+	REQUIRE(pid >= 0);
+	if (!pid) /* may have to wait for room */
+		_exit(write(m, big, sizeof(big)) != (ssize_t)sizeof(big));
+	n = read(s, got, sizeof(got));
+	CHECK_EQ(n, 4096);
+	CHECK(n > 0 && got[n - 1] == '\n');
+	for (ssize_t i = 0; i < n - 1; i++)
+		others += got[i] != 'L';
+	CHECK_EQ(others, 0);
+	for (int i = 0; i < 3; i++)
+		CHECK_STR(line(), "\n");
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(ioctl(s, FIONREAD, &status), 0);
+	CHECK_EQ(status, 0);
+	tcsetattr(s, TCSANOW, &old);
+}
+
 int main(void)
 {
 	alarm(58);
@@ -279,5 +314,6 @@ int main(void)
 	raw_reads();
 	flow();
 	long_line();
+	full_line_then_newlines();
 	CHECK_DONE();
 }

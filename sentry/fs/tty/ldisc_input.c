@@ -35,7 +35,8 @@ static uint32_t in_free(const struct tty *tty)
 }
 
 /* How much the discipline takes now. A canonical line that fills the buffer goes on being taken
- * (and dropped) until its newline comes: otherwise nobody could ever end it. */
+ * (and dropped) until its newline comes: otherwise nobody could ever end it. Byte by byte, for
+ * after that newline there is no room for another. */
 size_t ldisc_receive_room(const struct tty *tty)
 {
 	uint32_t room = in_free(tty) - 1;
@@ -45,7 +46,7 @@ size_t ldisc_receive_room(const struct tty *tty)
 	if (I_FLAG(tty, PARMRK))
 		room /= 3;
 	if (room == 0 && L_FLAG(tty, ICANON) && tty->canon_head == tty->in_tail)
-		return TTY_CHUNK;
+		return 1;
 	return room;
 }
 
@@ -214,8 +215,11 @@ static void raise_signal(struct tty *tty, int sig, uint8_t c)
 	tty->raised |= 1u << sig;
 }
 
+/* There is room: ldisc_receive_room() and room_for() see to that. */
 static void end_line(struct tty *tty, uint8_t c)
 {
+	if (!in_free(tty))
+		return;
 	put_byte(tty, c);
 	mark_line_end(tty, tty->in_head - 1);
 	tty->canon_head = tty->in_head;
@@ -224,9 +228,9 @@ static void end_line(struct tty *tty, uint8_t c)
 }
 
 /* A line must always be able to end: one byte of room is kept for that. */
-static bool room_for_byte(struct tty *tty)
+static bool room_for(struct tty *tty, uint32_t bytes)
 {
-	if (in_free(tty) > 1)
+	if (in_free(tty) > bytes)
 		return true;
 	if (I_FLAG(tty, IMAXBEL))
 		out_put_raw(tty, '\a');
@@ -282,7 +286,7 @@ static bool receive_canonical(struct tty *tty, uint8_t c)
 			finish_erasing(tty);
 			echo_char(tty, c);
 		}
-		if (c == 0xff && I_FLAG(tty, PARMRK) && room_for_byte(tty))
+		if (c == 0xff && I_FLAG(tty, PARMRK) && room_for(tty, 1))
 			put_byte(tty, c);
 		end_line(tty, c);
 		return true;
@@ -292,7 +296,9 @@ static bool receive_canonical(struct tty *tty, uint8_t c)
 
 static void receive_plain(struct tty *tty, uint8_t c)
 {
-	if (!room_for_byte(tty))
+	bool doubled = c == 0xff && I_FLAG(tty, PARMRK);
+
+	if (!room_for(tty, doubled ? 2 : 1))
 		return;
 	if (L_FLAG(tty, ECHO)) {
 		finish_erasing(tty);
@@ -303,7 +309,7 @@ static void receive_plain(struct tty *tty, uint8_t c)
 		else
 			echo_char(tty, c);
 	}
-	if (c == 0xff && I_FLAG(tty, PARMRK))
+	if (doubled)
 		put_byte(tty, c);
 	put_byte(tty, c);
 }
@@ -320,7 +326,7 @@ static void receive_char(struct tty *tty, uint8_t c)
 	if (I_FLAG(tty, IUCLC) && L_FLAG(tty, IEXTEN))
 		c = (uint8_t)tolower(c);
 	if (L_FLAG(tty, EXTPROC)) {
-		if (room_for_byte(tty))
+		if (room_for(tty, 1))
 			put_byte(tty, c);
 		return;
 	}
