@@ -30,11 +30,27 @@ struct result {
 	unsigned long count;
 };
 
+#define MAX_ROUNDS 99
+
+/* What to run, and how (plan.c). */
+struct plan {
+	double seconds; /* of each test, per side and round */
+	int rounds;
+	bool markdown, only_ours;
+	char **tests; /* names, NULL at the end; none: all */
+	int peer;     /* pid of linux_peer */
+	int peer_ns;  /* its network namespace */
+};
+/* Runs and prints. Returns main's status. */
+int run_plan(const struct plan *p);
+
 /* Netstack's side (ours.c). The link fd is an AF_PACKET socket in our namespace. */
 int ours_open(int packet_fd, int pcap_fd, unsigned mtu);
 int ours_bulk(bool send, double seconds, struct result *r);
 int ours_rr(double seconds, struct result *r);
-/* Serves PORT_ACCEPT and PORT_HTTP until stop_fd is readable. */
+/* Opens connections to PORT_ACCEPT at the peer, one after the other. */
+int ours_dial(double seconds, struct result *r);
+/* Serves PORT_ACCEPT and PORT_HTTP until stop_fd is readable. -1: could not begin. */
 int ours_serve(int stop_fd, struct result *r);
 void ours_close(void);
 int ours_loopback(double seconds, struct result *r);

@@ -174,6 +174,8 @@ int linux_serve(int stop_fd)
 	static char body[4096];
 	struct epoll_event ev[256], e = {.events = EPOLLIN};
 
+	if (ep < 0 || la < 0 || lh < 0)
+		return -1;
 	e.data.fd = la;
 	epoll_ctl(ep, EPOLL_CTL_ADD, la, &e);
 	e.data.fd = lh;

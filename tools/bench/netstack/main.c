@@ -1,9 +1,11 @@
 /*
- * usage: netstack_bench [-s seconds] [-c capture.pcap] [-n] [test ...]
+ * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-c capture.pcap] [-n] [test ...]
  *
  * Needs root (or a user namespace with CAP_NET_ADMIN and CAP_NET_RAW): makes two network
  * namespaces and a veth between them, both gone when it ends. Tests: loopback send receive rr
- * connect http idle; all by default. Netstack and Linux take turns.
+ * connect connect4 dial http idle; all by default. Netstack and Linux take turns, `rounds` times,
+ * and medians are printed: as text, or with -m as the table of docs/NETSTACK.md. -o leaves Linux
+ * out (to profile netstack), -n prints netstack's counters, -c captures its packets.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,6 +18,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -23,11 +26,8 @@
 
 #include "bench.h"
 
-#define IDLE_CONNECTIONS 10000
-
-static double seconds = 2;
 static pid_t peer;
-static int peer_ns, our_ns;
+static int peer_ns;
 
 static void run(const char *cmd)
 {
@@ -48,9 +48,9 @@ static void make_namespaces(void)
 		perror("netstack_bench: unshare");
 		exit(1);
 	}
-	our_ns = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
 	peer = fork();
 	if (peer == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (unshare(CLONE_NEWNET) < 0)
 			_exit(1);
 		(void)!write(sync[1], "x", 1);
@@ -99,148 +99,22 @@ static int packet_socket(void)
 	return fd;
 }
 
-/* Runs a client of the service under test in the peer's namespace while it is being served. */
-static void served(const char *name, bool ours, int what, struct result *r)
-{
-	int stop[2], out[2], ready[2], go[2];
-	struct result mine = {0};
-	uint32_t addr = ours ? OUR_ADDR : LINUX_ADDR;
-	pid_t pid;
-	int st;
-
-	if (pipe(stop) || pipe(out) || pipe(ready) || pipe(go))
-		exit(1);
-	pid = fork();
-	if (pid == 0) {
-		struct result c = {0};
-		int err;
-
-		usleep(100000);
-		if (setns(peer_ns, CLONE_NEWNET) < 0)
-			_exit(1);
-		err = what == 0	  ? linux_connect_rate(addr, seconds, &c)
-		      : what == 1 ? linux_http_rate(addr, seconds, &c)
-				  : linux_hold(addr, IDLE_CONNECTIONS, stop[1], go[0]);
-		(void)!write(out[1], &c, sizeof(c));
-		if (what != 2)
-			(void)!write(stop[1], "x", 1);
-		_exit(err != 0);
-	}
-	if (ours)
-		ours_serve(stop[0], &mine);
-	else
-		linux_serve(stop[0]);
-	(void)!write(go[1], "x", 1);
-	waitpid(pid, &st, 0);
-	if (st != 0)
-		printf("  %s: the client failed\n", name);
-	if (read(out[0], r, sizeof(*r)) != sizeof(*r))
-		memset(r, 0, sizeof(*r));
-	if (what == 2) {
-		r->count = mine.count;
-		r->bytes_each = mine.bytes_each;
-	}
-	for (int i = 0; i < 2; i++) {
-		close(stop[i]);
-		close(out[i]);
-		close(ready[i]);
-		close(go[i]);
-	}
-}
-
-/* CPU time of this process so far, in seconds. */
-static double cpu_seconds(void)
-{
-	struct rusage u;
-
-	getrusage(RUSAGE_SELF, &u);
-	return u.ru_utime.tv_sec + u.ru_stime.tv_sec +
-	       (u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
-}
-
-static void bulk(const char *name, bool send, double ours_g[2])
-{
-	struct result o = {0}, l = {0};
-	double sum_o = 0, sum_l = 0, cpu_o = 0, cpu_l = 0, t;
-
-	for (int i = 0; i < 2; i++) {
-		t = cpu_seconds();
-		if (linux_bulk(LINUX_ADDR, send, seconds / 2, &l) < 0) {
-			printf("%s: Linux failed\n", name);
-			return;
-		}
-		cpu_l += (cpu_seconds() - t) / (l.gbit * seconds / 2 / 8);
-		t = cpu_seconds();
-		if (ours_bulk(send, seconds / 2, &o) < 0) {
-			printf("%s: netstack failed\n", name);
-			return;
-		}
-		cpu_o += (cpu_seconds() - t) / (o.gbit * seconds / 2 / 8);
-		sum_o += o.gbit / 2;
-		sum_l += l.gbit / 2;
-	}
-	ours_g[0] = sum_o;
-	ours_g[1] = sum_l;
-	printf("%-8s netstack %6.2f Gbit/s (%.2f CPU s/GB)   Linux %6.2f Gbit/s (%.2f)   ratio "
-	       "%.2f\n",
-	       name, sum_o, cpu_o / 2, sum_l, cpu_l / 2, sum_o / sum_l);
-}
-
-static bool wanted(int argc, char **argv, const char *name)
-{
-	if (optind >= argc)
-		return true;
-	for (int i = optind; i < argc; i++)
-		if (!strcmp(argv[i], name))
-			return true;
-	return false;
-}
-
-static void run_tests(int argc, char **argv)
-{
-	struct result o = {0}, l = {0};
-	double g[2];
-
-	if (wanted(argc, argv, "loopback")) {
-		if (ours_loopback(seconds, &o) == 0)
-			printf("loopback netstack %6.2f Gbit/s (2 threads)\n", o.gbit);
-	}
-	if (wanted(argc, argv, "send"))
-		bulk("send", true, g);
-	if (wanted(argc, argv, "receive"))
-		bulk("receive", false, g);
-	if (wanted(argc, argv, "rr") && linux_rr(seconds, &l) == 0 && ours_rr(seconds, &o) == 0)
-		printf("rr       netstack %6.2f us (p99 %.1f)   Linux %6.2f us (p99 %.1f)   ratio "
-		       "%.2f\n",
-		       o.mean_us, o.p99_us, l.mean_us, l.p99_us, o.mean_us / l.mean_us);
-	if (wanted(argc, argv, "connect")) {
-		served("connect", false, 0, &l);
-		served("connect", true, 0, &o);
-		printf("connect  netstack %8.0f /s   Linux %8.0f /s   ratio %.2f\n", o.per_second,
-		       l.per_second, o.per_second / l.per_second);
-	}
-	if (wanted(argc, argv, "http")) {
-		served("http", false, 1, &l);
-		served("http", true, 1, &o);
-		printf("http     netstack %8.0f /s   Linux %8.0f /s   ratio %.2f\n", o.per_second,
-		       l.per_second, o.per_second / l.per_second);
-	}
-	if (wanted(argc, argv, "idle")) {
-		served("idle", true, 2, &o);
-		printf("idle     netstack %lu connections, %.0f bytes each\n", o.count,
-		       o.bytes_each);
-	}
-}
-
 int main(int argc, char **argv)
 {
-	struct rlimit rl = {65536, 65536};
+	struct plan plan = {.seconds = 2, .rounds = 2};
+	struct rlimit rl;
 	bool counters = false;
 	int pcap = -1, c;
 
-	while ((c = getopt(argc, argv, "s:c:n")) != -1) {
+	while ((c = getopt(argc, argv, "s:r:c:mno")) != -1) {
 		if (c == 's')
-			seconds = atof(optarg);
+			plan.seconds = atof(optarg);
+		else if (c == 'r')
+			plan.rounds = atoi(optarg);
+		else if (c == 'm')
+			plan.markdown = true;
+		else if (c == 'o')
+			plan.only_ours = true;
 		else if (c == 'c')
 			pcap = open(optarg, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 		else if (c == 'n')
@@ -248,6 +122,10 @@ int main(int argc, char **argv)
 		else
 			return 2;
 	}
+	if (plan.seconds <= 0 || plan.rounds < 1 || plan.rounds > MAX_ROUNDS)
+		return 2;
+	getrlimit(RLIMIT_NOFILE, &rl);
+	rl.rlim_cur = rl.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &rl);
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -256,11 +134,14 @@ int main(int argc, char **argv)
 		fprintf(stderr, "netstack_bench: cannot start the stack\n");
 		return 1;
 	}
-	run_tests(argc, argv);
+	plan.tests = argv + optind;
+	plan.peer = peer;
+	plan.peer_ns = peer_ns;
+	c = run_plan(&plan);
 	if (counters)
 		ours_counters(stdout);
 	ours_close();
 	kill(peer, SIGKILL);
 	waitpid(peer, NULL, 0);
-	return 0;
+	return c;
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 
 #include "base/clock.h"
 #include "bench.h"
@@ -220,15 +221,36 @@ int ours_rr(double seconds, struct result *r)
 	return 0;
 }
 
+int ours_dial(double seconds, struct result *r)
+{
+	struct linger lg = {1, 0};
+	double start = now_seconds();
+	unsigned long n = 0;
+
+	while (now_seconds() - start < seconds) {
+		struct net_ep *ep = connect_peer(PORT_ACCEPT);
+
+		if (!ep)
+			return -1;
+		net_ep_setsockopt(ep, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg));
+		net_ep_close(ep);
+		n++;
+	}
+	r->per_second = n / (now_seconds() - start);
+	r->count = n;
+	return 0;
+}
+
 /* ------------------------------------------------------------------------------ server */
 
 struct client {
-	struct client *next, *prev;
+	LIST_ENTRY(client) link;
 	struct net_ep *ep;
 	bool http, queued;
 	struct client *next_ready;
 };
 
+static LIST_HEAD(, client) client_list;
 static struct client *ready_list;
 static unsigned long open_now, open_max;
 static size_t mem_at_max, mem_before;
@@ -246,6 +268,14 @@ static void on_ready(struct net_ep *ep, void *user, uint32_t events)
 
 static const struct net_ep_ops client_ops = {.ready = on_ready};
 
+static void end_client(struct client *c)
+{
+	net_ep_close(c->ep);
+	LIST_REMOVE(c, link);
+	free(c);
+	open_now--;
+}
+
 static void serve_client(struct client *c)
 {
 	static char body[4096 + 64];
@@ -259,17 +289,17 @@ static void serve_client(struct client *c)
 		return;
 	if (n > 0 && c->http)
 		ep_io(c->ep, true, body, len);
-	net_ep_close(c->ep);
-	free(c);
-	open_now--;
+	end_client(c);
 }
 
 static struct net_ep *serve_on(uint16_t port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	struct net_ep *ep;
+	int one = 1;
 
 	if (net_ep_create(stack, AF_INET, SOCK_STREAM, 0, NULL, NULL, &ep) < 0 ||
+	    net_ep_setsockopt(ep, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
 	    net_ep_bind(ep, (struct sockaddr *)&a, sizeof(a)) < 0 || net_ep_listen(ep, 4096) < 0)
 		return NULL;
 	return ep;
@@ -284,6 +314,7 @@ static void accept_all(struct net_ep *l, bool http)
 
 		c->ep = ep;
 		c->http = http;
+		LIST_INSERT_HEAD(&client_list, c, link);
 		net_ep_set_ops(ep, &client_ops, c);
 		open_now++;
 		if (net_ep_readiness(ep) & EPOLLIN)
@@ -299,6 +330,7 @@ int ours_serve(int stop_fd, struct result *r)
 {
 	struct net_ep *la = serve_on(PORT_ACCEPT), *lh = serve_on(PORT_HTTP);
 	struct pollfd p = {.fd = stop_fd, .events = POLLIN};
+	struct linger lg = {1, 0}; /* nothing of this round is left for the next */
 
 	if (!la || !lh)
 		return -1;
@@ -318,6 +350,13 @@ int ours_serve(int stop_fd, struct result *r)
 	}
 	r->count = open_max;
 	r->bytes_each = open_max > 1000 ? (double)(mem_at_max - mem_before) / open_max : 0;
+	while (!LIST_EMPTY(&client_list)) {
+		struct client *c = LIST_FIRST(&client_list);
+
+		net_ep_setsockopt(c->ep, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg));
+		end_client(c);
+	}
+	ready_list = NULL;
 	net_ep_close(la);
 	net_ep_close(lh);
 	return 0;
