@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "netstack/ip.h"
+#include "netstack/link_fd.h"
 #include "netstack/link_virtual.h"
 #include "netstack/path.h"
 
@@ -361,6 +362,8 @@ int net_link_remove(struct net_link *l)
 	neigh_flush_link(l);
 	if (l->kind == NET_LINK_VETH)
 		veth_detach(l);
+	if (l->kind == NET_LINK_FD)
+		link_fd_detach(l);
 	net_link_put(l); /* the list's */
 	return 0;
 }
@@ -376,12 +379,15 @@ int link_xmit_now(struct net_link *l, struct nbuf *b)
 	size_t len = b->len;
 	int err = l->ops->xmit(l, l->priv, b);
 
-	if (err < 0)
-		atomic_fetch_add_explicit(&l->stats.tx_dropped, 1, memory_order_relaxed);
-	else
-		count_tx(l, len);
+	if (err < 0) {
+		/* A queueing discipline keeps what a full device refuses. */
+		if (err != -EAGAIN || !l->qdisc)
+			atomic_fetch_add_explicit(&l->stats.tx_dropped, 1, memory_order_relaxed);
+		return err;
+	}
+	count_tx(l, len);
 	net_defer_flush(l);
-	return err;
+	return 0;
 }
 
 static int xmit_one(struct net_link *l, struct nbuf *b)

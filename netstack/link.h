@@ -93,7 +93,10 @@ void gro_batch(struct net_link *l, struct nbuf_queue *q);
 struct qdisc *qdisc_create(struct netstack *s, unsigned limit);
 void qdisc_destroy(struct netstack *s, struct qdisc *q);
 int qdisc_enqueue(struct net_link *l, struct nbuf *b);
-/* Sends what is queued. */
+/*
+ * Sends what is queued, unless another call is about to. A device that refused a frame calls it
+ * when it may take more.
+ */
 void qdisc_run(struct net_link *l);
 
 /* pcap. (capture.c) */

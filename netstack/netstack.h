@@ -263,9 +263,13 @@ struct net_fd_config {
 	enum net_fd_mode mode;
 };
 /*
- * A link over file descriptors that the embedder opened and keeps open until the link is removed
- * (the link does not close them). The embedder waits until fds[q] is readable (or calls
- * net_link_fd_wait) and calls net_link_fd_poll(q), from one thread per queue.
+ * A link over file descriptors that the embedder opened and keeps open until net_link_remove has
+ * returned (the link does not close them). The embedder waits until net_link_fd_wait_fd(q) is
+ * readable and calls net_link_fd_poll(q), best from one thread per queue. TAP fds are made
+ * nonblocking, and with vnet_hdr their offloads are switched on. NET_F_USO is taken away where the
+ * kernel is too old for it (before 6.2). -EINVAL when an fd is not what c says: not an AF_PACKET
+ * SOCK_RAW socket or an IFF_TAP | IFF_NO_PI queue (IFF_TUN when link.type is ARPHRD_NONE), or with
+ * another virtio-net header than vnet_hdr says.
  */
 int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct net_link **out);
 /*

@@ -66,9 +66,11 @@ int qdisc_enqueue(struct net_link *l, struct nbuf *b)
 
 void qdisc_run(struct net_link *l)
 {
-	MUTEX_GUARD(&l->tx_lock);
-
+	/* Who holds the lock runs the queue, and may be this very thread. */
+	if (!mutex_trylock(&l->tx_lock))
+		return;
 	run_locked(l);
+	mutex_unlock(&l->tx_lock);
 }
 
 int net_link_set_txqlen(struct net_link *l, unsigned packets)
