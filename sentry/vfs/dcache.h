@@ -81,6 +81,8 @@ unsigned long dcache_count(void);
 
 /* mount.c; read section: the mount on (mnt, dentry), or NULL. */
 struct mount *mount_lookup(const struct mount *mnt, const struct dentry *dentry);
+/* Read section: is what stands at path, seen through its mount, at or below root? */
+bool path_is_under(const struct path *path, const struct path *root);
 /* Read section: crosses every mount on *path. True if it moved. */
 bool follow_mount_walk(struct path *path);
 

@@ -96,6 +96,16 @@ struct mount *mount_lookup(const struct mount *mnt, const struct dentry *dentry)
 	return NULL;
 }
 
+bool path_is_under(const struct path *path, const struct path *root)
+{
+	const struct dentry *d = path->dentry;
+	const struct mount *m = path->mnt;
+
+	for (; m != root->mnt && m->parent; m = m->parent)
+		d = m->mountpoint;
+	return m == root->mnt && (d == root->dentry || d_is_ancestor(root->dentry, d));
+}
+
 bool follow_mount_walk(struct path *path)
 {
 	bool moved = false;

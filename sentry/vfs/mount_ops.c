@@ -302,18 +302,12 @@ static void move_task_roots(const struct path *old_root, const struct path *new_
 		}
 }
 
-/* Is d, seen through m, at or below root? mount_lock held. */
 static bool is_reachable(struct mount *m, struct dentry *d, const struct path *root)
 {
-	int slot;
-	bool yes;
+	struct path path = {m, d};
+	int slot = dcache_read_lock();
+	bool yes = path_is_under(&path, root);
 
-	for (; m != root->mnt && m->parent; m = m->parent)
-		d = m->mountpoint;
-	if (m != root->mnt)
-		return false;
-	slot = dcache_read_lock();
-	yes = d == root->dentry || d_is_ancestor(root->dentry, d);
 	dcache_read_unlock(slot);
 	return yes;
 }

@@ -226,16 +226,27 @@ static int step_up(const struct walk *w, struct path *p)
 	return 0;
 }
 
+/* In the section. A rename may move where the walk stands out of the root that it must not leave;
+ * ".." from there would lead anywhere. Linux cannot tell whether one has (it compares sequence
+ * counts of renames and mounts) and has the caller try again after any; here the tree stands still,
+ * so that only a walk that was led outside is told -EAGAIN. */
+static int check_scope(const struct walk *w, const struct path *p)
+{
+	return !(w->flags & SCOPED) || path_is_under(p, &w->root) ? 0 : -EAGAIN;
+}
+
 static int walk_dotdot(struct walk *w)
 {
 	struct path p;
 	int slot, err;
 
-	if (w->slot >= 0)
+	if (w->slot >= 0) /* everything has stood still since the root */
 		return step_up(w, &w->path);
 	slot = dcache_read_lock();
 	p = w->path;
 	err = step_up(w, &p);
+	if (!err)
+		err = check_scope(w, &p);
 	if (!err)
 		get_in_section(&p);
 	dcache_read_unlock(slot);
@@ -520,6 +531,18 @@ int walk_last(struct walk *w, bool follow)
 	}
 }
 
+int walk_check_scope(const struct walk *w, const struct path *path)
+{
+	int slot, err;
+
+	if (!(w->flags & SCOPED) || w->slot >= 0)
+		return 0;
+	slot = dcache_read_lock();
+	err = check_scope(w, path);
+	dcache_read_unlock(slot);
+	return err ? -EXDEV : 0;
+}
+
 int walk_all(struct walk *w, const char *name)
 {
 	struct inode *inode;
@@ -530,6 +553,8 @@ int walk_all(struct walk *w, const char *name)
 	err = walk_parent(w, name);
 	if (!err)
 		err = walk_last(w, w->flags & LOOKUP_FOLLOW);
+	if (!err)
+		err = walk_check_scope(w, &w->path);
 	if (err)
 		return err;
 	inode = w->path.dentry->inode;

@@ -45,6 +45,9 @@ int walk_parent(struct walk *w, const char *name);
 int walk_last(struct walk *w, bool follow);
 /* The whole of it, with the checks at the end. */
 int walk_all(struct walk *w, const char *name);
+/* RESOLVE_BENEATH and RESOLVE_IN_ROOT, at the end (in ref mode; a fast walk cannot err): -EXDEV if
+ * a rename has meanwhile moved what is at path out of the root that the walk was to stay in. */
+int walk_check_scope(const struct walk *w, const struct path *path);
 /* Follows the symlink `dentry` (a child of w->path) to before its last component. */
 int walk_into_link(struct walk *w, struct dentry *dentry);
 /* Ref mode from here on: 0 or -ECHILD (LOOKUP_CACHED: -EAGAIN). */

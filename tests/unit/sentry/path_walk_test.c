@@ -16,6 +16,7 @@
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/mount_ops.h"
 #include "sentry/vfs/namei.h"
+#include "sentry/vfs/walk.h"
 #include "vfs_fixture.h"
 
 #define mkdir_ok(name) assert_int_equal(vfs_mkdir(AT_FDCWD, name, 0755), 0)
@@ -339,6 +340,43 @@ static void walks_race_with_renames(void **state)
 	}
 }
 
+/* Into c, which is then moved beside the root that the walk must not leave; then on from there. */
+static int dotdot_after_move(unsigned flags, const char *rest, bool *at_end)
+{
+	struct path root;
+	struct walk w;
+	int err;
+
+	assert_int_equal(path_lookupat(AT_FDCWD, "/s/a", 0, &root), 0);
+	walk_begin_at(&w, &root, &root, "c/x", flags);
+	path_put(&root);
+	assert_int_equal(walk_parent(&w, "c/x"), 0);
+	assert_int_equal(vfs_rename(AT_FDCWD, "/s/a/c", AT_FDCWD, "/s/c", 0), 0);
+	*at_end = walk_check_scope(&w, &w.path) == -EXDEV;
+	err = walk_all(&w, rest);
+	walk_end(&w, NULL);
+	assert_int_equal(vfs_rename(AT_FDCWD, "/s/c", AT_FDCWD, "/s/a/c", 0), 0);
+	return err;
+}
+
+static void scoped_walk_is_not_led_outside_by_a_rename(void **state)
+{
+	bool at_end;
+
+	mkdir_ok("/s");
+	mkdir_ok("/s/a");
+	mkdir_ok("/s/a/c");
+	mkdir_ok("/s/secret");
+	assert_int_equal(dotdot_after_move(0, "../secret", &at_end), 0);
+	assert_false(at_end);
+	assert_int_equal(dotdot_after_move(LOOKUP_BENEATH, "../secret", &at_end), -EAGAIN);
+	assert_true(at_end);
+	assert_int_equal(dotdot_after_move(LOOKUP_IN_ROOT, "../secret", &at_end), -EAGAIN);
+	assert_true(at_end);
+	assert_int_equal(dotdot_after_move(LOOKUP_IN_ROOT, "../../../secret", &at_end), -EAGAIN);
+	assert_int_equal(dotdot_after_move(LOOKUP_BENEATH, ".", &at_end), -EXDEV);
+}
+
 static void walk_speed(void **state)
 {
 	struct timespec a, b;
@@ -384,6 +422,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(open_tmpfile_and_deleted_files_work, start, stop),
 		cmocka_unit_test_setup_teardown(cache_stays_bounded, start, stop),
 		cmocka_unit_test_setup_teardown(walks_race_with_renames, start, stop),
+		cmocka_unit_test_setup_teardown(scoped_walk_is_not_led_outside_by_a_rename, start,
+						stop),
 		cmocka_unit_test_setup_teardown(walk_speed, start, stop),
 	};
 
