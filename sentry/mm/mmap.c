@@ -166,6 +166,14 @@ int64_t mm_map(struct mm *mm, struct platform_ctx *ctx, const struct map_request
 
 /* --- files ------------------------------------------------------------------------------------ */
 
+/* man 2 fcntl: mappings that were made before F_SEAL_FUTURE_WRITE stay writable, no others. */
+static bool sealed_against_writes(struct file *file)
+{
+	long seals = file->ops->fcntl ? file->ops->fcntl(file, F_GET_SEALS, 0) : -EINVAL;
+
+	return seals > 0 && (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE));
+}
+
 /* What Linux asks of the file, and its fd of the sentry. */
 static int map_file(struct map_request *req)
 {
@@ -192,6 +200,8 @@ static int map_file(struct map_request *req)
 			      &req->host_offset);
 	if (ret)
 		return ret;
+	if (shared && sealed_against_writes(file))
+		req->vm_flags &= ~VM_MAYWRITE;
 	/* No fd: the file stands for anonymous memory (/dev/zero). */
 	if (req->host_fd < 0)
 		req->host_fd = -1;

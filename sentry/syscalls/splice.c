@@ -17,8 +17,8 @@
 /* Where the file that is not the pipe is read or written: at the guest's offset, or its own. */
 struct splice_end {
 	struct file *file;
-	bool own_pos;  /* file->pos, under its lock while it is used */
-	int64_t value; /* otherwise */
+	bool own_pos;  /* file->pos */
+	int64_t value; /* of the guest's offset */
 };
 
 static int end_init(struct splice_end *e, struct file *file, uaddr_t uoff)
@@ -35,22 +35,19 @@ static int end_init(struct splice_end *e, struct file *file, uaddr_t uoff)
 	return e->value < 0 ? -EINVAL : 0;
 }
 
-/* One read or write of sentry memory at the end's position, which moves. */
+/* One read or write of sentry memory at the end's position, which moves. As in Linux the file's own
+ * position is not locked meanwhile: the transfer may block for good, and others would with it. */
 static ssize_t end_transfer(struct splice_end *e, char *buf, size_t n, bool write)
 {
 	struct iov_iter it;
 	ssize_t ret;
 
 	iov_iter_kernel(&it, buf, n);
-	if (e->own_pos) {
-		mutex_lock(&e->file->pos_lock);
-		e->value = e->file->pos;
-	}
+	if (e->own_pos)
+		e->value = atomic_load(&e->file->pos);
 	ret = write ? vfs_write(e->file, &it, &e->value, 0) : vfs_read(e->file, &it, &e->value, 0);
-	if (e->own_pos) {
-		e->file->pos = e->value;
-		mutex_unlock(&e->file->pos_lock);
-	}
+	if (e->own_pos && ret > 0)
+		atomic_store(&e->file->pos, e->value);
 	return ret;
 }
 

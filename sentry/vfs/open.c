@@ -159,6 +159,8 @@ static int open_create(struct walk *w, const char *name, uint32_t flags, uint32_
 			if (flags & O_EXCL)
 				return -EEXIST;
 			err = walk_last(w, true);
+			if (!err)
+				err = walk_check_scope(w, &w->path);
 			return err ? err : open_path(&w->path, flags, false, out);
 		}
 		if (w->trailing_slash)
@@ -167,6 +169,9 @@ static int open_create(struct walk *w, const char *name, uint32_t flags, uint32_
 			return -ENAMETOOLONG;
 		if (!w->path.dentry->inode || !S_ISDIR(w->path.dentry->inode->mode))
 			return -ENOTDIR;
+		err = walk_check_scope(w, &w->path);
+		if (err)
+			return err;
 		err = create_or_find(w, flags, mode, &path, &link, &created);
 		if (err <= 0)
 			break;
@@ -207,6 +212,8 @@ static int open_tmpfile(struct walk *w, const char *name, uint32_t flags, uint32
 	if (!err) {
 		char unused[32];
 
+		if (!(flags & O_EXCL))
+			inode->flags |= S_LINKABLE;
 		snprintf(unused, sizeof(unused), "#%lu", (unsigned long)inode->ino);
 		path.mnt = mnt_get(w->path.mnt);
 		path.dentry = d_alloc(w->path.dentry, unused, strlen(unused));

@@ -329,8 +329,17 @@ static int link_locked(struct place *p, const struct path *old)
 		return -EPERM;
 	if (!may_link_to(inode))
 		return -EPERM;
+	/* Its last name is gone: what is deleted stays so. */
+	if (!atomic_load(&inode->nlink) && !(inode->flags & S_LINKABLE))
+		return -ENOENT;
 	err = vfs_copy_up(old->dentry);
-	return err ? err : dir->ops->link(old->dentry, dir, p->child);
+	if (!err)
+		err = dir->ops->link(old->dentry, dir, p->child);
+	if (!err && (inode->flags & S_LINKABLE)) {
+		WRITE_GUARD(&inode->lock);
+		inode->flags &= ~S_LINKABLE;
+	}
+	return err;
 }
 
 int vfs_link(int old_dfd, const char *old_name, int new_dfd, const char *new_name, int at_flags)

@@ -261,6 +261,36 @@ static void seals(void)
 	CHECK_ERRNO(syscall(SYS_memfd_create, "x", 0x8000), EINVAL);
 }
 
+/* F_SEAL_FUTURE_WRITE: what was mapped for writing before stays so, nothing else becomes it. */
+static void sealed_mappings(void)
+{
+	int fd = memfd_create("future", MFD_ALLOW_SEALING);
+	char *old, *new;
+
+	REQUIRE(fd >= 0 && ftruncate(fd, 4096) == 0);
+	old = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	REQUIRE(old != MAP_FAILED);
+	CHECK_EQ(fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE), 0);
+	old[0] = 'x';
+	CHECK_EQ(mprotect(old, 4096, PROT_READ), 0);
+	CHECK_EQ(mprotect(old, 4096, PROT_READ | PROT_WRITE), 0);
+	old[1] = 'y';
+	CHECK_ERRNO((long)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0), EPERM);
+	new = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fd, 0);
+	REQUIRE(new != MAP_FAILED);
+	CHECK_EQ(new[1], 'y');
+	CHECK_ERRNO(mprotect(new, 4096, PROT_READ | PROT_WRITE), EACCES);
+	CHECK_EQ(munmap(new, 4096), 0);
+	new = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, fd, 0);
+	REQUIRE(new != MAP_FAILED);
+	CHECK_EQ(mprotect(new, 4096, PROT_READ | PROT_WRITE), 0);
+	new[0] = 'z';
+	CHECK_EQ(old[0], 'x');
+	munmap(new, 4096);
+	munmap(old, 4096);
+	close(fd);
+}
+
 static void all(void)
 {
 	dups();
@@ -269,6 +299,7 @@ static void all(void)
 	deadlock();
 	description_locks();
 	seals();
+	sealed_mappings();
 }
 
 int main(void)

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/openat2.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -180,6 +181,20 @@ static void tmpfile_and_linkat(void)
 	CHECK(!strcmp(buf, "tmp"));
 	close(fd);
 	CHECK_ERRNO(open(".", O_TMPFILE | O_RDONLY, 0600), EINVAL);
+	/* Named once, it is a file like others: deleted ones cannot be linked. */
+	fd = open("linked", O_RDONLY);
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	CHECK_EQ(unlink("linked"), 0);
+	CHECK_EQ(fstat(fd, &st), 0);
+	CHECK_EQ(st.st_nlink, 0);
+	CHECK_ERRNO(linkat(AT_FDCWD, proc, AT_FDCWD, "again", AT_SYMLINK_FOLLOW), ENOENT);
+	close(fd);
+	fd = open(".", O_TMPFILE | O_RDWR | O_EXCL, 0600);
+	CHECK(fd >= 0);
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	CHECK_ERRNO(linkat(AT_FDCWD, proc, AT_FDCWD, "again", AT_SYMLINK_FOLLOW), ENOENT);
+	close(fd);
+	CHECK_ERRNO(access("again", F_OK), ENOENT);
 }
 
 static void ranges_of_fds(void)
@@ -220,12 +235,61 @@ static void nofile_limit(void)
 	close(first);
 }
 
+/* ".." of a directory that has just been moved must not lead out of what the walk is held in. */
+static void scope_against_renames(void)
+{
+	char beneath[4000] = "", clamped[4000] = "";
+	int dir, n = 0, refused = 0, outside = 0;
+	struct stat a, st;
+	pid_t pid;
+
+	REQUIRE(mkdir("scope", 0755) == 0 && mkdir("scope/a", 0755) == 0);
+	REQUIRE(mkdir("scope/a/c", 0755) == 0 && mkdir("scope/b", 0755) == 0);
+	dir = open("scope/a", O_PATH | O_DIRECTORY);
+	REQUIRE(dir >= 0 && fstat(dir, &a) == 0);
+	for (int i = 0; i < 400; i++) {
+		strcat(beneath, "c/../");
+		strcat(clamped, "c/../../");
+	}
+	pid = fork();
+	REQUIRE(pid >= 0);
+	if (!pid)
+		for (;;) /* c leaves a, and comes back */
+			renameat2(AT_FDCWD, "scope/a/c", AT_FDCWD, "scope/b", RENAME_EXCHANGE);
+	for (; n < 2000; n++) {
+		int fd = n % 2 ? openat2_(dir, beneath, O_PATH, 0, RESOLVE_BENEATH)
+			       : openat2_(dir, clamped, O_PATH, 0, RESOLVE_IN_ROOT);
+
+		if (fd < 0) {
+			refused++;
+			if (errno != EAGAIN && errno != EXDEV)
+				CHECK_EQ(errno, EAGAIN);
+			continue;
+		}
+		CHECK_EQ(fstat(fd, &st), 0);
+		outside += st.st_ino != a.st_ino;
+		close(fd);
+	}
+	kill(pid, SIGKILL);
+	REQUIRE(waitpid(pid, NULL, 0) == pid);
+	CHECK_EQ(outside, 0);
+	CHECK(refused < n);
+	close(dir);
+	CHECK_EQ(openat2_(AT_FDCWD, "scope/a/none", O_PATH, 0, RESOLVE_BENEATH), -1);
+	CHECK_EQ(errno, ENOENT);
+	rmdir("scope/a/c");
+	rmdir("scope/a");
+	rmdir("scope/b");
+	rmdir("scope");
+}
+
 static void all(void)
 {
 	flags_and_errors();
 	symlinks();
 	path_fds();
 	resolve_flags();
+	scope_against_renames();
 	tmpfile_and_linkat();
 	ranges_of_fds();
 	nofile_limit();
