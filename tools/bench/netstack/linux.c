@@ -30,20 +30,25 @@ int cmp_double(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/*
+ * Before the connection begins: one that began with BBR keeps pacing, whatever it uses later.
+ * Accepted sockets have it from their listener.
+ */
+static void use_cubic(int fd)
+{
+	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
+}
+
 static int listen_on(uint16_t port)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
+	use_cubic(fd);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4096) < 0)
 		return -1;
 	return fd;
-}
-
-static void use_cubic(int fd)
-{
-	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
 }
 
 static int connect_to(uint32_t addr, uint16_t port)
@@ -75,7 +80,6 @@ static void *serve_conn(void *arg)
 
 	free(arg);
 	setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	use_cubic(c.fd);
 	if (c.port == PORT_SINK)
 		while (recv(c.fd, buf, CHUNK, 0) > 0)
 			;
