@@ -309,7 +309,7 @@ static int send_new(struct tcp_ep *tp, uint32_t len, bool fin)
 		nbuf_put(b);
 		return -ENOBUFS;
 	}
-	if (!len || len < tp->mss)
+	if (!len || len % tp->mss)
 		tp->snd_sml = end;
 	tp->snd_nxt = end;
 	tp->fin_sent |= fin;
@@ -327,11 +327,12 @@ static bool fin_fits(const struct tcp_ep *tp, uint32_t len)
 	return tp->fin_queued && !tp->fin_sent && tp->snd_nxt + len == tp->write_seq;
 }
 
+/* Is the short segment at the end of the next len bytes to wait? */
 static bool nagle_holds(const struct tcp_ep *tp, uint32_t len)
 {
 	bool unacked = tp->snd_nxt != tp->snd_una;
 
-	if (len >= tp->mss || fin_fits(tp, len) || seq_lt(tp->snd_nxt, tp->snd_up))
+	if (len % tp->mss == 0 || fin_fits(tp, len) || seq_lt(tp->snd_nxt, tp->snd_up))
 		return false;
 	if (tp->cork || tp->more)
 		return true;
@@ -362,10 +363,11 @@ static uint32_t next_len(struct tcp_ep *tp, uint32_t quota)
 	if (!c)
 		return 0;
 	len = span(c, tp->snd_nxt, len);
-	if (len > mss) /* whole segments; the rest is looked at by itself */
-		len -= len % mss;
+	/* All that there is goes in one packet, a short segment at its end; else whole ones. */
 	if (len == avail)
-		return nagle_holds(tp, len) ? 0 : len;
+		return nagle_holds(tp, len) ? len - len % mss : len;
+	if (len > mss)
+		len -= len % mss;
 	if (len < mss && (uint32_t)room < mss) {
 		/* The window is what limits us: RFC 1122 §4.2.3.4. */
 		if ((uint32_t)room < tp->max_wnd / 2 && tp->snd_nxt != tp->snd_una)

@@ -239,9 +239,11 @@ ssize_t tcp_sendmsg(struct net_ep *ep, const struct net_msg *m, int flags)
 		}
 		chunk_append(tp, c);
 		done += n;
-		/* Let full segments go while the rest is copied. */
-		if (done < total)
+		/* Let full segments go while the rest is copied: it continues the last one. */
+		if (done < total) {
+			tp->more = true;
 			tcp_output(tp);
+		}
 	}
 	pushed(tp, flags, done);
 	mutex_unlock(&ep->lock);

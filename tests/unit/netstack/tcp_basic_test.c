@@ -112,6 +112,41 @@ static void bulk_over_a_bad_wire(void **st)
 	}
 }
 
+/* Counts data frames of a full 1500-byte MTU, and shorter ones. */
+static bool count_sizes(void *arg, int side, const uint8_t *frame, size_t len)
+{
+	unsigned *n = arg;
+
+	if (side == 0 && frame[12] == 8 && !frame[13] && len > 14 + 20 + 32)
+		n[len < 1514]++;
+	return false;
+}
+
+static void large_write_has_one_short_segment(void **st)
+{
+	static char data[256 << 10];
+	unsigned sizes[2] = {0, 0};
+	struct net_ep *c, *s;
+	struct world w;
+
+	world_init(&w, 3, 1500, 0);
+	w.delay = MS;
+	world_connect(&w, AF_INET, 80, &c, &s);
+	assert_int_equal(ep_option(c, IPPROTO_TCP, TCP_NODELAY, 1), 0);
+	assert_int_equal(ep_option(c, SOL_SOCKET, SO_SNDBUF, 2 << 20), 0);
+	world_transfer(&w, c, s, 6000000); /* opens the windows */
+	w.hook = count_sizes;
+	w.hook_arg = sizes;
+	assert_int_equal(ep_send(c, data, sizeof(data)), sizeof(data));
+	world_run(&w, SEC);
+	assert_int_equal(sizes[0], sizeof(data) / 1448);
+	assert_int_equal(sizes[1], 1);
+	w.hook = NULL;
+	net_ep_close(c);
+	net_ep_close(s);
+	world_fini(&w);
+}
+
 static void connect_to_closed_port_is_refused(void **st)
 {
 	struct sockaddr_storage a;
@@ -159,6 +194,7 @@ int main(void)
 		cmocka_unit_test(bulk_with_offloads),
 		cmocka_unit_test(bulk_with_loss),
 		cmocka_unit_test(bulk_over_a_bad_wire),
+		cmocka_unit_test(large_write_has_one_short_segment),
 		cmocka_unit_test(connect_to_closed_port_is_refused),
 		cmocka_unit_test(loopback_transfer),
 	};

@@ -171,7 +171,10 @@ int ours_bulk(bool send, double seconds, struct result *r)
 		if (n > 0)
 			bytes += n;
 		else if (n == -EAGAIN)
-			turn(-1);
+			do /* as poll(2) would have the application wait */
+				turn(-1);
+			while (!(net_ep_readiness(ep) & (send ? EPOLLOUT : EPOLLIN)) &&
+			       now_seconds() - start < seconds);
 		else
 			return -1;
 		if (n > 0 && send)

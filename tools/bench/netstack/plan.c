@@ -285,8 +285,7 @@ static int measure(const struct plan *p, const struct test *t, bool ours, struct
 	work = t->per_gb ? r.gbit * p->seconds / 8 : r.count / 1e6;
 	s->value[i] = t->value(&r);
 	s->cpu[i] = work > 0 ? (seconds_of(CLOCK_PROCESS_CPUTIME_ID) - cpu) / work : 0;
-	s->peer_cpu[i] =
-		work > 0 ? (seconds_of(peer_clock) + children_seconds() - peer) / work : 0;
+	s->peer_cpu[i] = work > 0 ? (seconds_of(peer_clock) + children_seconds() - peer) / work : 0;
 	return 0;
 }
 
@@ -307,8 +306,8 @@ static void print_alone(const struct plan *p, const struct test *t, const struct
 		printf("| %s | %.1f %s | | | %.2f |\n", t->what, median(o->value, n), t->unit,
 		       median(o->cpu, n));
 	else
-		printf("%-9s netstack %9.2f %s (CPU %.2f)\n", t->name, median(o->value, n),
-		       t->unit, median(o->cpu, n));
+		printf("%-9s netstack %9.2f %s (CPU %.2f)\n", t->name, median(o->value, n), t->unit,
+		       median(o->cpu, n));
 }
 
 static void print_both(const struct plan *p, const struct test *t, const struct series *o,
