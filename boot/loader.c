@@ -287,6 +287,11 @@ void loader_main(const struct sandbox_spec *spec, int link, const int *gofer_fds
 	ret = kernel_start();
 	if (ret)
 		fail_errno(&l, "kernel threads", NULL, ret);
+	if (spec->memory) {
+		ret = kernel_limit_memory();
+		if (ret)
+			fail_errno(&l, "memory limit", NULL, ret);
+	}
 	start_init(&l, ns);
 	ret = pthread_create(&waiter, NULL, waiter_main, &l);
 	if (ret)

@@ -236,7 +236,8 @@ struct kernel {
 	int64_t boot_time_ns;		   /* CLOCK_REALTIME at start */
 	int64_t boot_mono_ns;
 	int num_cpus;
-	uint64_t total_memory;	     /* bytes */
+	uint64_t total_memory; /* bytes */
+	_Atomic uint64_t oom_kills;
 	struct wait_queue exit_wait; /* woken when a container's init has exited */
 };
 extern struct kernel kernel;
@@ -317,6 +318,10 @@ struct init_params {
 	bool unkillable;
 };
 int kernel_init(int num_cpus, uint64_t total_memory);
+/* From now on total_memory is a limit: what goes beyond is killed (kernel/memory_limit.c). */
+int kernel_limit_memory(void);
+/* Bytes of memory that guests and the sentry have. exact: see platform_as_anon(). */
+uint64_t kernel_memory_used(bool exact);
 /* Starts worker threads and returns. */
 int kernel_start(void);
 /* Creates a container's init process. On error *what (static or from a per-thread buffer) says what

@@ -172,6 +172,10 @@ bool mm_may_expand(struct mm *mm, uint64_t bytes, bool data)
 		return false;
 	if (mm->total_vm + pages > mm_rlimit(RLIMIT_AS) >> PAGE_SHIFT)
 		return false;
+	/* Linux's heuristic overcommit (proc_sys_vm(5), overcommit_memory 0): obvious excess only.
+	 */
+	if (data && bytes > kernel.total_memory)
+		return false;
 	return !data || mm->data_vm + pages <= mm_rlimit(RLIMIT_DATA) >> PAGE_SHIFT;
 }
 

@@ -2,10 +2,10 @@
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "sentry/mm/backing.h"
 #include "sentry/mm/mm.h"
 
 /* Every object costs an fd of the sandbox, so guests may have only so many. */
@@ -24,11 +24,11 @@ int shared_memory_create(uint64_t size, struct shared_memory **out)
 		log_warn_once("mm: more than %d shared memory objects", MAX_OBJECTS);
 		goto fail;
 	}
-	s->fd = memfd_create("shm", MFD_CLOEXEC);
+	s->fd = backing_create("shm", 0);
 	if (s->fd < 0)
 		goto fail;
 	if (ftruncate(s->fd, (off_t)size)) {
-		close(s->fd);
+		backing_close(s->fd);
 		goto fail;
 	}
 	refcount_init(&s->refs);
@@ -53,7 +53,7 @@ void shared_memory_put(struct shared_memory *s)
 		return;
 	if (s->release)
 		s->release(s);
-	close(s->fd);
+	backing_close(s->fd);
 	atomic_fetch_sub(&objects, 1);
 	free(s);
 }

@@ -61,6 +61,49 @@ int platform_as_usage(struct platform_as *as, struct platform_usage *usage)
 	return 0;
 }
 
+/* man 5 proc_pid_statm: resident, of these file and shared pages. */
+static int read_statm_anon(const char *path, uint64_t *bytes)
+{
+	unsigned long long rss, shared;
+	char buf[128];
+	ssize_t n = read_proc(path, buf, sizeof(buf));
+
+	if (n < 0)
+		return (int)n;
+	if (sscanf(buf, "%*u %llu %llu", &rss, &shared) != 2)
+		return -EIO;
+	*bytes = (rss - MIN(rss, shared)) * PAGE_SIZE;
+	return 0;
+}
+
+int platform_as_anon(struct platform_as *as, bool exact, uint64_t *bytes)
+{
+	char path[48], buf[2048];
+	const char *line;
+	ssize_t n;
+
+	if (as->dead)
+		return -ESRCH;
+	if (!exact) {
+		snprintf(path, sizeof(path), "%d/statm", as->pid);
+		return read_statm_anon(path, bytes);
+	}
+	snprintf(path, sizeof(path), "%d/smaps_rollup", as->pid);
+	n = read_proc(path, buf, sizeof(buf));
+	if (n < 0)
+		return (int)n;
+	line = strstr(buf, "\nPss_Anon:");
+	if (!line)
+		return -EIO;
+	*bytes = strtoull(line + 10, NULL, 10) * 1024;
+	return 0;
+}
+
+int platform_self_anon(uint64_t *bytes)
+{
+	return read_statm_anon("self/statm", bytes);
+}
+
 int platform_as_peak_rss(struct platform_as *as, uint64_t *pages)
 {
 	char path[48], buf[4096];

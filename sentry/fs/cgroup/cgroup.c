@@ -21,13 +21,22 @@ static int show_procs(struct text *out, struct inode *inode)
 
 static int show_memory_current(struct text *out, struct inode *inode)
 {
-	text_printf(out, "%lu\n", proc_memory_used(NULL));
+	text_printf(out, "%lu\n", kernel_memory_used(true));
 	return 0;
 }
 
 static int show_memory_max(struct text *out, struct inode *inode)
 {
 	text_printf(out, "%lu\n", kernel.total_memory);
+	return 0;
+}
+
+static int show_memory_events(struct text *out, struct inode *inode)
+{
+	uint64_t kills = kernel.oom_kills;
+
+	text_printf(out, "low 0\nhigh 0\nmax %lu\noom %lu\noom_kill %lu\noom_group_kill 0\n", kills,
+		    kills, kills);
 	return 0;
 }
 
@@ -102,7 +111,7 @@ static const struct pseudo_node top_nodes[] = {
 	FIXED("memory.low", "0\n"),
 	FIXED("memory.min", "0\n"),
 	TEXT("memory.stat", show_memory_stat),
-	FIXED("memory.events", "low 0\nhigh 0\nmax 0\noom 0\noom_kill 0\noom_group_kill 0\n"),
+	TEXT("memory.events", show_memory_events),
 	FIXED("memory.swap.current", "0\n"),
 	FIXED("memory.swap.max", "0\n"),
 	TEXT("pids.current", show_pids_current),

@@ -4,8 +4,8 @@
  * Up to 1 MiB: `mem`, dense, charged by its size. Larger, mapped or with holes: a memfd. Of a memfd
  * the first `dense` pages are known to exist, so writes inside or just behind them are charged
  * without asking the host; other writes reserve the most they can need and settle by st_blocks.
- * Pages that guests touch through mappings are settled at the next such write; the sandbox's memory
- * cgroup bounds them meanwhile.
+ * Pages that guests touch through mappings are settled at the next such write; the memory limit
+ * (kernel/memory_limit.c) counts them meanwhile.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -16,6 +16,7 @@
 
 #include "sentry/fs/tmpfs/data.h"
 #include "sentry/fs/tmpfs/quota.h"
+#include "sentry/mm/backing.h"
 
 #define PAGE 4096ULL
 #define MEM_MAX (1ULL << 20)	    /* beyond: a memfd */
@@ -73,7 +74,7 @@ void tmpfs_data_free(struct tmpfs_data *d)
 	if (!d)
 		return;
 	if (d->fd >= 0) {
-		close(d->fd);
+		backing_close(d->fd);
 		atomic_fetch_sub(&num_memfds, 1);
 	}
 	tmpfs_quota_uncharge_pages(d->quota, d->charged);
@@ -147,15 +148,15 @@ static int promote(struct tmpfs_data *d)
 		return 0;
 	if (atomic_load(&num_memfds) >= max_memfds())
 		return -ENFILE;
-	fd = memfd_create("tmpfs", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	fd = backing_create("tmpfs", MFD_ALLOW_SEALING);
 	if (fd < 0)
-		return errno == EMFILE ? -ENFILE : -errno;
+		return fd == -EMFILE ? -ENFILE : fd;
 	err = write_all(fd, d->mem, d->size, 0);
 	if (!err && (d->seals & ~F_SEAL_SEAL) &&
 	    fcntl(fd, F_ADD_SEALS, d->seals & (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)))
 		err = -errno;
 	if (err) {
-		close(fd);
+		backing_close(fd);
 		return err;
 	}
 	atomic_fetch_add(&num_memfds, 1);
