@@ -39,7 +39,7 @@ static int fail_next; /* errno that the next command fails with */
 static unsigned text_changes;
 
 __thread struct task *current;
-struct kernel kernel;
+struct kernel kernel = {.total_memory = 1ULL << 40};
 
 static struct page *page_at(uint64_t addr)
 {
