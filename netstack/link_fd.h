@@ -45,8 +45,8 @@ struct fd_queue {
 	struct rx_slot slot[FD_RX_BATCH];
 	struct mmsghdr rx[FD_RX_BATCH];
 	struct mutex tx_lock;
-	bool gone;	    /* under both locks: the fd is not ours any more */
-	bool retry_armed;   /* under tx_lock */
+	bool gone;	     /* under both locks: the fd is not ours any more */
+	bool retry_armed;    /* under tx_lock */
 	atomic_bool tx_kept; /* frames wait because the fd would not take them */
 	unsigned ntx;
 	struct nbuf *tx[FD_TX_BATCH];
@@ -82,8 +82,7 @@ int mmsg_receive(struct fd_link *f, struct fd_queue *q, int max, struct nbuf_que
  */
 unsigned mmsg_send(struct fd_link *f, struct fd_queue *q);
 /* The pieces of the i-th waiting frame, its virtio-net header first. Returns their number. */
-int fd_tx_iov(struct fd_link *f, struct fd_queue *q, unsigned i,
-	      struct iovec iov[NBUF_FRAGS + 2]);
+int fd_tx_iov(struct fd_link *f, struct fd_queue *q, unsigned i, struct iovec iov[NBUF_FRAGS + 2]);
 /* Counts a frame that the fd refused for good, or a received one that is malformed. */
 void fd_count_error(struct net_link *l, bool tx);
 

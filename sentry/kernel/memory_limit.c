@@ -18,9 +18,9 @@
 
 #define LOOK_MIN_NS 2000000LL
 #define LOOK_MAX_NS 100000000LL
-#define FILL_RATE 8	  /* bytes a nanosecond: as fast as two CPUs touch huge pages */
-#define LOOK_SHARE 20	  /* looking takes at most 1/20 of a CPU */
-#define DYING_LOOKS 100	  /* how often to look again before another process is killed */
+#define FILL_RATE 8	    /* bytes a nanosecond: as fast as two CPUs touch huge pages */
+#define LOOK_SHARE 20	    /* looking takes at most 1/20 of a CPU */
+#define DYING_LOOKS 100	    /* how often to look again before another process is killed */
 #define SCORE_ADJ_MIN -1000 /* never kill (proc_pid_oom_score_adj(5)) */
 #define SCORE_ADJ_RANGE 1000
 
@@ -32,7 +32,7 @@ static struct mm *group_mm(struct thread_group *g)
 
 	read_lock(&kernel.tasklist_lock);
 	/* A leader may have ended before its threads. */
-	for_each_thread(g, t) {
+	for_each_thread (g, t) {
 		mm = task_mm_get(t);
 		if (mm)
 			break;
@@ -90,7 +90,8 @@ static int64_t badness(struct thread_group *g)
 	       adj * (int64_t)(kernel.total_memory / SCORE_ADJ_RANGE);
 }
 
-/* The process to kill, referenced; NULL: there is none, or one is dying already and `wait` is set. */
+/* The process to kill, referenced; NULL: there is none, or one is dying already and `wait` is set.
+ */
 static struct thread_group *choose(bool wait)
 {
 	struct thread_group *g, *worst = NULL;

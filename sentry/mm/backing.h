@@ -1,4 +1,5 @@
-/* The memfds that hold what guests share or keep in tmpfs, so that somebody can say how much that is. */
+/* The memfds that hold what guests share or keep in tmpfs, so that somebody can say how much that
+ * is. */
 #ifndef MOAT_SENTRY_MM_BACKING_H
 #define MOAT_SENTRY_MM_BACKING_H
 

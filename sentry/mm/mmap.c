@@ -147,6 +147,8 @@ int64_t mm_map(struct mm *mm, struct platform_ctx *ctx, const struct map_request
 	if (!vma)
 		return -ENOMEM;
 	text = mm_range_has_text(mm, start, end);
+	if ((model.flags & VM_SHARED) && (req->prot & PROT_WRITE) && (req->prot & PROT_EXEC))
+		platform_text_shared(mm->as);
 	ret = host_map(ctx, vma);
 	if (ret) {
 		vma_merge_range(mm, start, end);

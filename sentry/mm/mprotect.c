@@ -56,6 +56,15 @@ static int check_range(struct mm *mm, uint64_t start, uint64_t end, int prot, ui
 	return 0;
 }
 
+static void note_shared_text(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vm_area *vma;
+
+	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma))
+		if (vma->flags & VM_SHARED)
+			platform_text_shared(mm->as);
+}
+
 static int change(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end, int prot)
 {
 	bool text =
@@ -68,6 +77,8 @@ static int change(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint6
 		return 0;
 	if (mm->map_count + 2 > MAX_MAP_COUNT)
 		return -ENOMEM;
+	if ((prot & PROT_WRITE) && (prot & PROT_EXEC))
+		note_shared_text(mm, start, end);
 	ret = vma_split_around(mm, start, end);
 	if (!ret)
 		ret = platform_mprotect(ctx, start, end - start, prot);

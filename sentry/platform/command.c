@@ -354,6 +354,7 @@ int platform_fork(struct platform_ctx *parent, void *owner, struct platform_as *
 	/* The child's memory and the table of what is patched in it must agree. */
 	patching_stop(parent->as);
 	as->patches = patches_get(parent->as->patches);
+	as->shares_text = parent->as->shares_text;
 	ret = clone_child(parent, child, CMD_FORK, CLONE_PARENT | CLONE_FILES,
 			  (uint64_t)systrap.slots_fd, as->index * SLOT_REGION);
 	patching_resume(parent->as);

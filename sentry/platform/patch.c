@@ -278,7 +278,7 @@ void patch_consider(struct platform_ctx *ctx)
 	    (rip >= PLATFORM_RESERVED_START && rip < PLATFORM_RESERVED_END))
 		return;
 	MUTEX_GUARD(&as->lock);
-	if (as->patching || as->forking)
+	if (as->patching || as->forking || as->shares_text)
 		return;
 	p = own_patches(as);
 	if (!p || p->count == MAX_PATCHES)
@@ -307,7 +307,7 @@ void patch_consider(struct platform_ctx *ctx)
 		p->mapped = true;
 	}
 	/* With the lock held no other thread of the process goes to the guest. */
-	if (alone_in_guest(as))
+	if (alone_in_guest(as) && !as->shares_text)
 		patch_site(ctx, p, &site);
 }
 
@@ -336,6 +336,13 @@ bool patch_is_syscall(struct platform_ctx *ctx)
 	ctx->regs.rax = (uint64_t)-ENOSYS;
 	ctx->regs.rip = rip + 2;
 	return true;
+}
+
+void platform_text_shared(struct platform_as *as)
+{
+	MUTEX_GUARD(&as->lock);
+
+	as->shares_text = true;
 }
 
 void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len)

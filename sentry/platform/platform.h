@@ -172,6 +172,11 @@ int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
 /* Text at this range may have changed (munmap, mmap over it, made writable): forget patches. */
 void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len);
 
+/* Memory of this address space is going to be shared, writable and executable at once: patches in
+ * it would be seen by others, and be written to a file. Nothing is patched in as or its forks
+ * again. */
+void platform_text_shared(struct platform_as *as);
+
 /* The identity that the stub answers by itself (getpid, gettid, get*id); set at start, after fork,
  * exec and credential changes. ctx owned by the caller. */
 struct platform_identity {

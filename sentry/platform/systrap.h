@@ -106,6 +106,7 @@ struct platform_as {
 	struct platform_ctx *_Atomic batch_ctx;
 	struct worker *batch_worker;
 	int forking;		 /* forks under way: no patching meanwhile; lock */
+	bool shares_text;	 /* never patch; lock */
 	bool patching;		 /* a worker is at it: no fork, no second one; lock */
 	struct patches *patches; /* patched sites, or NULL; owned by whoever owns a context */
 	_Atomic unsigned end;	 /* AS_EXITED: its exit signal has come; AS_ORPHAN: no references */

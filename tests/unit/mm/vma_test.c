@@ -149,6 +149,10 @@ void platform_block_end(void)
 {
 }
 
+void platform_text_shared(struct platform_as *as)
+{
+}
+
 void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len)
 {
 	text_changes++;
