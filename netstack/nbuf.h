@@ -10,6 +10,7 @@
 #ifndef MOAT_NETSTACK_NBUF_H
 #define MOAT_NETSTACK_NBUF_H
 
+#include <bsd/sys/tree.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -71,11 +72,16 @@ struct nbuf {
 	uint8_t is_frag; /* was reassembled: largest fragment in frag_max */
 	uint8_t looped;	 /* our own multicast or broadcast, given back to us */
 	uint16_t frag_max;
-	uint8_t *mac;		  /* link header, when has_mac; inside the linear memory */
-	uint8_t *net;		  /* IP header, inside the linear memory */
-	struct net_link *link;	  /* input: where it came from; holds a reference */
-	int64_t tstamp;		  /* wall clock of reception, 0: none */
-	struct in6_addr src, dst; /* input: addresses, IPv4 as v4-mapped */
+	uint8_t *mac;	       /* link header, when has_mac; inside the linear memory */
+	uint8_t *net;	       /* IP header, inside the linear memory */
+	struct net_link *link; /* input: where it came from; holds a reference */
+	int64_t tstamp;	       /* wall clock of reception, 0: none */
+	union {
+		struct {
+			struct in6_addr src, dst; /* input: addresses, IPv4 as v4-mapped */
+		};
+		RB_ENTRY(nbuf) node; /* TCP's out-of-order tree */
+	};
 	uint16_t sport, dport;
 	uint8_t l4proto;
 	uint8_t mcast;	   /* input: destination is multicast or broadcast (2) */

@@ -82,6 +82,9 @@ struct tcp_seg {
 RB_HEAD(tcp_seg_tree, tcp_seg);
 RB_PROTOTYPE(tcp_seg_tree, tcp_seg, node, tcp_seg_cmp)
 
+RB_HEAD(tcp_ooo_tree, nbuf);
+RB_PROTOTYPE(tcp_ooo_tree, nbuf, node, tcp_ooo_cmp)
+
 /* What a segment's header says. */
 struct tcp_header {
 	uint32_t seq, ack, end_seq; /* end_seq counts SYN and FIN */
@@ -196,8 +199,7 @@ struct tcp_ep {
 	/* Receive */
 	uint32_t irs, rcv_nxt, rcv_wup, rcv_wnd, copied_seq, rcv_up;
 	uint32_t window_clamp, rcv_mss;
-	struct nbuf_queue ooo;
-	struct nbuf *ooo_last;
+	struct tcp_ooo_tree ooo; /* out of order; no overlaps */
 	uint32_t ooo_bytes;
 	uint32_t dsack[2];    /* to be reported, if dsack[0] != dsack[1] */
 	uint32_t sacks[4][2]; /* out-of-order blocks to report, latest first */
@@ -345,13 +347,27 @@ ssize_t tcp_recv_nbuf(struct net_ep *ep, size_t max, int flags, struct nbuf **ou
 void tcp_data_queue(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *h);
 uint32_t tcp_receive_space(const struct tcp_ep *tp);
 void tcp_rx_purge(struct tcp_ep *tp);
-void tcp_ooo_purge(struct tcp_ep *tp);
-void tcp_fill_sack(struct tcp_ep *tp, struct tcp_options *o, unsigned max);
+/* Counts b, and learns from it what a byte of payload costs. */
+void tcp_rx_charge(struct tcp_ep *tp, struct nbuf *b);
+/* Is there room for b? In-order data may displace out-of-order data. */
+bool tcp_rx_room(struct tcp_ep *tp, const struct nbuf *b, bool in_order);
+/* Appends b, which begins at rcv_nxt, to what can be read. Consumes b. */
+void tcp_rx_in_order(struct tcp_ep *tp, struct nbuf *b);
 void tcp_urgent(struct tcp_ep *tp, const struct tcp_header *h);
 void tcp_fin_in_order(struct tcp_ep *tp);
 void tcp_ack_received_data(struct tcp_ep *tp, bool out_of_order);
 /* Sends the ACK that tcp_ack_received_data has put off, unless data has carried it since. */
 void tcp_deferred_ack(struct net_ep *ep);
+
+/* tcp_ooo.c */
+/* Keeps b, which begins behind rcv_nxt. Consumes b. */
+void tcp_ooo_queue(struct tcp_ep *tp, struct nbuf *b);
+/* Moves over what has become in order. True: the FIN is next. */
+bool tcp_ooo_drain(struct tcp_ep *tp);
+void tcp_ooo_purge(struct tcp_ep *tp);
+/* [seq, end) has come twice: RFC 2883. */
+void tcp_set_dsack(struct tcp_ep *tp, uint32_t seq, uint32_t end);
+void tcp_fill_sack(struct tcp_ep *tp, struct tcp_options *o, unsigned max);
 
 /* tcp_ack.c */
 #define ACK_DATA_ACKED 0x01 /* snd_una moved over data */

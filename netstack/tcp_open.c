@@ -22,7 +22,7 @@ static int tcp_init(struct net_ep *ep)
 	ep->sndbuf = s->sysctl.tcp_wmem[1];
 	tp->notsent_lowat =
 		s->sysctl.tcp_notsent_lowat == INT32_MAX ? 0 : s->sysctl.tcp_notsent_lowat;
-	STAILQ_INIT(&tp->ooo);
+	RB_INIT(&tp->ooo);
 	TAILQ_INIT(&tp->chunks);
 	TAILQ_INIT(&tp->by_time);
 	RB_INIT(&tp->segs);

@@ -1,6 +1,6 @@
 /*
- * The receive queues: in order and out of order, SACK blocks (RFC 2018 §4, RFC 2883), urgent data
- * (RFC 6093), when to acknowledge (RFC 1122 §4.2.3.2, RFC 5681 §4.2), buffer autotuning.
+ * The receive queue: data in order, urgent data (RFC 6093), when to acknowledge (RFC 1122
+ * §4.2.3.2, RFC 5681 §4.2), buffer autotuning. Data out of order is in tcp_ooo.c.
  */
 #include "netstack/tcp.h"
 
@@ -19,80 +19,13 @@ uint32_t tcp_receive_space(const struct tcp_ep *tp)
 void tcp_rx_purge(struct tcp_ep *tp)
 {
 	nbuf_queue_purge(&tp->ep.rxq);
-	nbuf_queue_purge(&tp->ooo);
-	tp->ooo_last = NULL;
-	tp->ooo_bytes = 0;
-	tp->nsacks = 0;
+	tcp_ooo_purge(tp);
 	tp->ep.rmem = 0;
-}
-
-/* ------------------------------------------------------------------------------ SACK blocks */
-
-void tcp_fill_sack(struct tcp_ep *tp, struct tcp_options *o, unsigned max)
-{
-	unsigned n = 0;
-
-	if (tp->dsack[0] != tp->dsack[1]) {
-		o->sack[n][0] = tp->dsack[0];
-		o->sack[n][1] = tp->dsack[1];
-		tp->dsack[0] = tp->dsack[1] = 0;
-		n++;
-	}
-	for (unsigned i = 0; i < tp->nsacks && n < max; i++, n++) {
-		o->sack[n][0] = tp->sacks[i][0];
-		o->sack[n][1] = tp->sacks[i][1];
-	}
-	o->nsack = n;
-}
-
-static void set_dsack(struct tcp_ep *tp, uint32_t seq, uint32_t end)
-{
-	if (!tp->sack_ok || !tcp_stack(tp)->sysctl.tcp_dsack || !seq_lt(seq, end))
-		return;
-	net_count(tcp_stack(tp), NET_TcpExt_TCPDSACKOldSent);
-	tp->dsack[0] = seq;
-	tp->dsack[1] = end;
-}
-
-/* [seq, end) arrived out of order: its block comes first, merged with those that it touches. */
-static void sack_add(struct tcp_ep *tp, uint32_t seq, uint32_t end)
-{
-	unsigned n = 0;
-	uint32_t keep[4][2];
-
-	for (unsigned i = 0; i < tp->nsacks; i++) {
-		uint32_t a = tp->sacks[i][0], b = tp->sacks[i][1];
-
-		if (seq_le(a, end) && seq_le(seq, b)) {
-			seq = seq_lt(a, seq) ? a : seq;
-			end = seq_max(b, end);
-		} else if (n < 3) {
-			keep[n][0] = a;
-			keep[n++][1] = b;
-		}
-	}
-	tp->sacks[0][0] = seq;
-	tp->sacks[0][1] = end;
-	memcpy(tp->sacks + 1, keep, n * sizeof(keep[0]));
-	tp->nsacks = n + 1;
-}
-
-/* rcv_nxt moved: blocks behind it are history. */
-static void sack_trim(struct tcp_ep *tp)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < tp->nsacks; i++)
-		if (seq_lt(tp->rcv_nxt, tp->sacks[i][0])) {
-			memmove(tp->sacks[n], tp->sacks[i], sizeof(tp->sacks[0]));
-			n++;
-		}
-	tp->nsacks = STAILQ_EMPTY(&tp->ooo) ? 0 : n;
 }
 
 /* ------------------------------------------------------------------------------ memory */
 
-static void charge(struct tcp_ep *tp, struct nbuf *b)
+void tcp_rx_charge(struct tcp_ep *tp, struct nbuf *b)
 {
 	uint32_t len = b->len ? b->len : 1;
 	uint32_t ratio;
@@ -109,29 +42,16 @@ static void charge(struct tcp_ep *tp, struct nbuf *b)
 	}
 }
 
-void tcp_ooo_purge(struct tcp_ep *tp)
-{
-	struct nbuf *b;
-
-	STAILQ_FOREACH(b, &tp->ooo, next)
-	tp->ep.rmem -= b->truesize;
-	nbuf_queue_purge(&tp->ooo);
-	tp->ooo_last = NULL;
-	tp->ooo_bytes = 0;
-	tp->nsacks = 0;
-}
-
 /* Gives up out-of-order data to make room: Linux's tcp_prune_ofo_queue. */
 static void prune_ooo(struct tcp_ep *tp)
 {
-	if (STAILQ_EMPTY(&tp->ooo))
+	if (RB_EMPTY(&tp->ooo))
 		return;
 	tcp_ooo_purge(tp);
 	net_count(tcp_stack(tp), NET_TcpExt_TCPOFODrop);
 }
 
-/* Is there room for b? In-order data may displace out-of-order data. */
-static bool make_room(struct tcp_ep *tp, const struct nbuf *b, bool in_order)
+bool tcp_rx_room(struct tcp_ep *tp, const struct nbuf *b, bool in_order)
 {
 	uint32_t size = nbuf_truesize(b);
 
@@ -161,7 +81,7 @@ static bool coalesce(struct tcp_ep *tp, struct nbuf *b)
 	return true;
 }
 
-static void queue_in_order(struct tcp_ep *tp, struct nbuf *b)
+void tcp_rx_in_order(struct tcp_ep *tp, struct nbuf *b)
 {
 	tp->rcv_nxt = b->end_seq;
 	tp->bytes_received += b->len;
@@ -174,115 +94,8 @@ static void queue_in_order(struct tcp_ep *tp, struct nbuf *b)
 		return;
 	}
 	nbuf_set_link(b, NULL);
-	charge(tp, b);
+	tcp_rx_charge(tp, b);
 	STAILQ_INSERT_TAIL(&tp->ep.rxq, b, next);
-}
-
-/* ------------------------------------------------------------------------------ out of order */
-
-static void ooo_unlink(struct tcp_ep *tp, struct nbuf *prev, struct nbuf *b)
-{
-	if (prev)
-		STAILQ_REMOVE_AFTER(&tp->ooo, prev, next);
-	else
-		STAILQ_REMOVE_HEAD(&tp->ooo, next);
-	tp->ooo_bytes -= b->len;
-	tp->ep.rmem -= b->truesize;
-	if (tp->ooo_last == b)
-		tp->ooo_last = prev;
-}
-
-/* Drops what b covers, and what of b its neighbours cover. False: all of b is there already. */
-static bool ooo_fit(struct tcp_ep *tp, struct nbuf *b, struct nbuf **after)
-{
-	struct nbuf *prev = NULL, *f = STAILQ_FIRST(&tp->ooo);
-
-	if (tp->ooo_last && seq_le(tp->ooo_last->end_seq, b->seq)) {
-		*after = tp->ooo_last;
-		return true;
-	}
-	while (f && seq_le(f->seq, b->seq)) {
-		prev = f;
-		f = STAILQ_NEXT(f, next);
-	}
-	if (prev && seq_lt(b->seq, prev->end_seq)) {
-		uint32_t dup = MIN(prev->end_seq - b->seq, (uint32_t)b->len);
-
-		set_dsack(tp, b->seq, b->seq + dup);
-		if (dup == b->len)
-			return false;
-		nbuf_pull(b, dup);
-		b->seq += dup;
-	}
-	while (f && seq_lt(f->seq, b->end_seq)) {
-		struct nbuf *n = STAILQ_NEXT(f, next);
-
-		if (seq_lt(b->end_seq, f->end_seq)) {
-			set_dsack(tp, f->seq, b->end_seq);
-			nbuf_trim(b, f->seq - b->seq);
-			b->end_seq = f->seq;
-			break;
-		}
-		set_dsack(tp, f->seq, f->end_seq);
-		b->tcp_flags |= f->tcp_flags & TF_FIN;
-		ooo_unlink(tp, prev, f);
-		nbuf_put(f);
-		f = n;
-	}
-	*after = prev;
-	return b->len > 0 || (b->tcp_flags & TF_FIN);
-}
-
-static void queue_ooo(struct tcp_ep *tp, struct nbuf *b)
-{
-	struct nbuf *after = NULL;
-
-	if (!make_room(tp, b, false)) {
-		net_count(tcp_stack(tp), NET_TcpExt_TCPOFODrop);
-		nbuf_put(b);
-		return;
-	}
-	net_count(tcp_stack(tp), NET_TcpExt_TCPOFOQueue);
-	if (!ooo_fit(tp, b, &after)) {
-		net_count(tcp_stack(tp), NET_TcpExt_TCPOFOMerge);
-		nbuf_put(b);
-		return;
-	}
-	nbuf_set_link(b, NULL);
-	charge(tp, b);
-	tp->ooo_bytes += b->len;
-	if (after)
-		STAILQ_INSERT_AFTER(&tp->ooo, after, b, next);
-	else
-		STAILQ_INSERT_HEAD(&tp->ooo, b, next);
-	if (!STAILQ_NEXT(b, next))
-		tp->ooo_last = b;
-	if (tp->sack_ok)
-		sack_add(tp, b->seq, b->end_seq);
-}
-
-/* What has become in order moves over. */
-static bool drain_ooo(struct tcp_ep *tp)
-{
-	struct nbuf *b;
-	bool fin = false;
-
-	while ((b = STAILQ_FIRST(&tp->ooo)) && seq_le(b->seq, tp->rcv_nxt)) {
-		uint32_t dup = tp->rcv_nxt - b->seq;
-
-		ooo_unlink(tp, NULL, b);
-		fin |= b->tcp_flags & TF_FIN && seq_le(tp->rcv_nxt, b->end_seq);
-		if (dup && dup >= b->len) { /* known, or an empty FIN that data has overtaken */
-			set_dsack(tp, b->seq, b->end_seq);
-			nbuf_put(b);
-			continue;
-		}
-		nbuf_pull(b, dup);
-		b->seq += dup;
-		queue_in_order(tp, b);
-	}
-	sack_trim(tp);
-	return fin;
 }
 
 /* ------------------------------------------------------------------------------ arrival */
@@ -364,9 +177,9 @@ void tcp_ack_received_data(struct tcp_ep *tp, bool out_of_order)
 static void deliver(struct tcp_ep *tp, struct nbuf *b, bool fin)
 {
 	struct netstack *s = tcp_stack(tp);
-	bool had_ooo = !STAILQ_EMPTY(&tp->ooo);
+	bool had_ooo = !RB_EMPTY(&tp->ooo);
 
-	if (b->len && !make_room(tp, b, true)) {
+	if (b->len && !tcp_rx_room(tp, b, true)) {
 		net_count(s, NET_TcpExt_TCPRcvQDrop);
 		tp->quickack = MAX(tp->quickack, (uint8_t)1);
 		tcp_timer_set(tp, TT_DELACK, net_now(s) + TCP_DELACK_MIN);
@@ -377,10 +190,10 @@ static void deliver(struct tcp_ep *tp, struct nbuf *b, bool fin)
 		tp->unacked_segs += b->gso_size ? 2 : b->len >= tp->rcv_mss;
 		measure(tp, b);
 	}
-	queue_in_order(tp, b);
+	tcp_rx_in_order(tp, b);
 	if (had_ooo)
-		fin |= drain_ooo(tp);
-	if (had_ooo && STAILQ_EMPTY(&tp->ooo))
+		fin |= tcp_ooo_drain(tp);
+	if (had_ooo && RB_EMPTY(&tp->ooo))
 		quickack_mode(tp, 2); /* the hole is filled: tell at once, RFC 5681 §4.2 */
 	if (fin)
 		tcp_fin_in_order(tp);
@@ -398,7 +211,7 @@ void tcp_data_queue(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *
 	b->end_seq = h->seq + b->len;
 	b->tcp_flags = fin ? TF_FIN : 0;
 	if (seq_le(h->end_seq, tp->rcv_nxt)) { /* nothing new */
-		set_dsack(tp, h->seq, h->end_seq);
+		tcp_set_dsack(tp, h->seq, h->end_seq);
 		quickack_mode(tp, QUICKACKS);
 		tp->pingpong = 0;
 		nbuf_put(b);
@@ -408,7 +221,7 @@ void tcp_data_queue(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *
 	if (seq_lt(b->seq, tp->rcv_nxt)) {
 		uint32_t dup = MIN(tp->rcv_nxt - b->seq, (uint32_t)b->len);
 
-		set_dsack(tp, b->seq, tp->rcv_nxt);
+		tcp_set_dsack(tp, b->seq, tp->rcv_nxt);
 		nbuf_pull(b, dup);
 		b->seq += dup;
 	}
@@ -430,7 +243,7 @@ void tcp_data_queue(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *
 	} else {
 		quickack_mode(tp, QUICKACKS);
 		tp->pingpong = 0;
-		queue_ooo(tp, b);
+		tcp_ooo_queue(tp, b);
 		tcp_send_ack(tp); /* RFC 5681 §4.2: a duplicate ACK for each */
 	}
 }

@@ -56,8 +56,7 @@ static void check_receive(struct tcp_ep *tp)
 		at = b->end_seq;
 	}
 	at = tp->rcv_nxt;
-	STAILQ_FOREACH(b, &tp->ooo, next)
-	{
+	RB_FOREACH (b, tcp_ooo_tree, &tp->ooo) {
 		rmem += b->truesize;
 		bytes += b->len;
 		assert_true(seq_lt(at, b->seq) || at == b->seq);

@@ -271,6 +271,31 @@ static long do_query(struct run *r, const char *what)
 	return 0;
 }
 
+/*
+ * N segments of LEN bytes, all but the first one at 1, in an order that a sorted list would walk:
+ * every other one from the end, then those between from the start. Drops the answers.
+ */
+static long do_scatter(struct run *r, long n, long len)
+{
+	struct pkt k = {.flags = 0x10, .has_ack = true, .ack = 1, .mss = -1, .wscale = -1};
+	struct seg *s;
+
+	k.len = len;
+	for (long i = 0; i < n; i++) {
+		long at = i < n / 2 ? n - 1 - 2 * i : 2 * (i - n / 2);
+
+		if (!at)
+			continue;
+		k.seq = 1 + at * len;
+		script_inject(r, &k);
+		while ((s = STAILQ_FIRST(&r->out))) {
+			STAILQ_REMOVE_HEAD(&r->out, next);
+			free(s);
+		}
+	}
+	return 0;
+}
+
 static void close_ep(struct net_ep **ep)
 {
 	if (*ep)
@@ -325,6 +350,10 @@ static long command(struct run *r, const char *verb, const char **p)
 	}
 	if (!strcmp(verb, "query"))
 		return do_query(r, script_word(p, w, sizeof(w)));
+	if (!strcmp(verb, "scatter")) {
+		script_word(p, w, sizeof(w));
+		return do_scatter(r, atol(w), atol(script_word(p, v, sizeof(v))));
+	}
 	if (!strcmp(verb, "from_port")) { /* a second peer: another connection */
 		return 0;
 	}
