@@ -156,8 +156,11 @@ struct tcp_ep {
 	bool cwnd_limited, reordering_seen, dsack_seen, frto, tlp_is_retrans;
 	bool urg_valid, urg_read, loss_by_tlp;
 	uint8_t retransmits, backoff, probes_out, syn_retries;
-	uint8_t rtx_mode, quickack, pingpong;
-	uint8_t win_ratio; /* payload per truesize of what arrives, in 1/256 */
+	uint8_t rtx_mode;
+	uint8_t quickack;   /* ACKs that are not to be delayed */
+	uint8_t pingpong;   /* data goes both ways: an ACK can ride on the answer */
+	uint8_t rcv_pushed; /* ends of the peer's writes since the last ACK: 0, 1, 2 or more */
+	uint8_t win_ratio;  /* payload per truesize of what arrives, in 1/256 */
 	uint8_t dup_acks;
 	const struct tcp_cc *cc;
 	struct tcp_listener *listener; /* LISTEN only */
@@ -198,7 +201,9 @@ struct tcp_ep {
 
 	/* Receive */
 	uint32_t irs, rcv_nxt, rcv_wup, rcv_wnd, copied_seq, rcv_up;
-	uint32_t window_clamp, rcv_mss;
+	uint32_t window_clamp;
+	uint32_t rcv_mss;	 /* a full segment from the peer */
+	uint32_t last_seg_size;	 /* the last one shorter than that */
 	struct tcp_ooo_tree ooo; /* out of order; no overlaps */
 	uint32_t ooo_bytes;
 	uint32_t dsack[2];    /* to be reported, if dsack[0] != dsack[1] */
@@ -218,7 +223,7 @@ struct tcp_ep {
 	bool timer_ref;
 	int64_t deadline[TT_COUNT]; /* INT64_MAX: off */
 	int64_t timer_at;
-	int64_t last_rcv, last_snd, probe_start, established_at, first_rtx;
+	int64_t last_rcv, last_data_rcv, last_snd, probe_start, established_at, first_rtx;
 	int64_t last_oow_ack;
 
 	/* Options */

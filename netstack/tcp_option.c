@@ -183,7 +183,7 @@ static void fill_info(struct tcp_ep *tp, struct tcp_info *i)
 	i->tcpi_lost = (tp->lost + mss - 1) / mss;
 	i->tcpi_retrans = (tp->retrans + mss - 1) / mss;
 	i->tcpi_last_data_sent = ms_since(now, tp->last_snd);
-	i->tcpi_last_data_recv = ms_since(now, tp->last_rcv);
+	i->tcpi_last_data_recv = ms_since(now, tp->last_data_rcv);
 	i->tcpi_last_ack_recv = ms_since(now, tp->last_rcv);
 	i->tcpi_pmtu = tp->ep.path.link ? tp->ep.path.mtu : 0;
 	i->tcpi_rcv_ssthresh = MIN(tp->window_clamp, tcp_receive_space(tp));

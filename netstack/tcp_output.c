@@ -177,6 +177,7 @@ static void ack_was_sent(struct tcp_ep *tp)
 {
 	tp->last_ack_sent = tp->rcv_nxt;
 	tp->unacked_segs = 0;
+	tp->rcv_pushed = 0;
 	tcp_timer_clear(tp, TT_DELACK);
 	if (tp->quickack)
 		tp->quickack--;
@@ -237,9 +238,13 @@ static int send_segment(struct tcp_ep *tp, struct nbuf *b, uint32_t seq, uint8_t
 	if (flags & TF_ACK)
 		ack_was_sent(tp);
 	tp->segs_out++;
-	if (payload)
-		tp->data_segs_out += (payload + tp->mss - 1) / tp->mss;
 	tp->last_snd = net_now(s);
+	if (payload) {
+		tp->data_segs_out += (payload + tp->mss - 1) / tp->mss;
+		/* An answer: ACKs can wait for the next one. */
+		if (tp->bytes_received && tp->last_snd - tp->last_data_rcv < TCP_DELACK_MIN)
+			tp->pingpong = 1;
+	}
 	return tcp_transmit(s, p, b, &t, seq, tp->rcv_nxt, flags, wnd, urg, &o, tos,
 			    v4 ? eo->ttl : eo->hops,
 			    (v4 ? eo->pmtudisc : eo->pmtudisc6) != IP_PMTUDISC_DONT,

@@ -6,6 +6,7 @@
 
 #define COALESCE_MAX 1024 /* bytes worth copying to save a buffer */
 #define QUICKACKS 16
+#define TCP_MIN_RCV_MSS 88u /* shorter segments say nothing about the segment size */
 
 uint32_t tcp_receive_space(const struct tcp_ep *tp)
 {
@@ -110,16 +111,45 @@ static void quickack_mode(struct tcp_ep *tp, unsigned max)
 		tp->quickack = n;
 }
 
-static void measure(struct tcp_ep *tp, const struct nbuf *b)
+/*
+ * What is a full segment from this peer? The largest seen, or a smaller size that came twice in a
+ * row: the peer's window, buffer or writes may be what limits it (a path with a large MTU). And
+ * does this segment end something that the peer wrote? Then it may be waiting for our ACK.
+ */
+static void measure_mss(struct tcp_ep *tp, const struct nbuf *b, const struct tcp_header *h)
+{
+	uint8_t flags = h->flags & (TF_PSH | TF_FIN | TF_URG | TF_SYN);
+	uint32_t len = h->end_seq - h->seq - !!(flags & TF_FIN) - !!(flags & TF_SYN);
+
+	if (b->gso_size && b->gso_size < len)
+		len = b->gso_size;
+	if (len >= tp->rcv_mss) {
+		tp->rcv_mss = len;
+		if (flags & TF_PSH)
+			tp->rcv_pushed |= 1;
+		return;
+	}
+	if (len >= (flags ? TCP_DEFAULT_MSS : TCP_MIN_RCV_MSS)) {
+		uint32_t last = tp->last_seg_size;
+
+		tp->last_seg_size = len;
+		if (len == last) {
+			tp->rcv_mss = len;
+			return;
+		}
+	}
+	tp->rcv_pushed = MIN(tp->rcv_pushed + 1, 2);
+}
+
+static void measure(struct tcp_ep *tp, const struct nbuf *b, const struct tcp_header *h)
 {
 	struct netstack *s = tcp_stack(tp);
-	uint32_t len = b->gso_size ? b->gso_size : b->len;
 	int64_t now = net_now(s);
 
-	if (len >= tp->rcv_mss && len <= 65535)
-		tp->rcv_mss = len;
-	if (!tp->bytes_received || now - tp->last_rcv > tp->rto)
+	measure_mss(tp, b, h);
+	if (!tp->bytes_received || now - tp->last_data_rcv > tp->rto)
 		quickack_mode(tp, QUICKACKS);
+	tp->last_data_rcv = now;
 	/* Time for a window's worth of data: an upper bound of the round trip. */
 	if (!tp->rcv_rtt_time || seq_le(tp->rcv_rtt_seq, tp->rcv_nxt)) {
 		if (tp->rcv_rtt_time) {
@@ -130,7 +160,6 @@ static void measure(struct tcp_ep *tp, const struct nbuf *b)
 		tp->rcv_rtt_seq = tp->rcv_nxt + tp->rcv_wnd;
 		tp->rcv_rtt_time = now;
 	}
-	tp->last_rcv = now;
 }
 
 void tcp_deferred_ack(struct net_ep *ep)
@@ -174,7 +203,7 @@ void tcp_ack_received_data(struct tcp_ep *tp, bool out_of_order)
 	}
 }
 
-static void deliver(struct tcp_ep *tp, struct nbuf *b, bool fin)
+static void deliver(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *h, bool fin)
 {
 	struct netstack *s = tcp_stack(tp);
 	bool had_ooo = !RB_EMPTY(&tp->ooo);
@@ -188,7 +217,7 @@ static void deliver(struct tcp_ep *tp, struct nbuf *b, bool fin)
 	}
 	if (b->len) {
 		tp->unacked_segs += b->gso_size ? 2 : b->len >= tp->rcv_mss;
-		measure(tp, b);
+		measure(tp, b, h);
 	}
 	tcp_rx_in_order(tp, b);
 	if (had_ooo)
@@ -239,7 +268,7 @@ void tcp_data_queue(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *
 		fin = false;
 	}
 	if (b->seq == tp->rcv_nxt) {
-		deliver(tp, b, fin);
+		deliver(tp, b, h, fin);
 	} else {
 		quickack_mode(tp, QUICKACKS);
 		tp->pingpong = 0;
@@ -336,15 +365,23 @@ static void adjust_buffer(struct tcp_ep *tp)
 	tp->space_time = now;
 }
 
-/* The reader has made room: tell the peer if that is news. Lock held. */
+/*
+ * The reader has made room: tell the peer if that is news, or if it may be waiting for the ACK
+ * (Linux: __tcp_cleanup_rbuf). Lock held.
+ */
 static void after_read(struct tcp_ep *tp)
 {
 	uint32_t now_wnd = tcp_receive_window(tp), space = tcp_receive_space(tp);
+	bool drained;
 
 	adjust_buffer(tp);
 	if (tp->state == TCP_CLOSE || tp->state == TCP_TIME_WAIT || tp->fin_received)
 		return;
-	if (tp->deadline[TT_DELACK] != INT64_MAX && tp->rcv_nxt - tp->last_ack_sent > tp->rcv_mss) {
+	/* All has been read, and the peer may wait for that: an answer is not to be expected soon.
+	 */
+	drained = !tp->ep.rmem && (tp->rcv_pushed > 1 || (tp->rcv_pushed && !tp->pingpong));
+	if (tp->deadline[TT_DELACK] != INT64_MAX &&
+	    (drained || tp->rcv_nxt - tp->last_ack_sent > tp->rcv_mss)) {
 		tcp_send_ack(tp);
 		return;
 	}

@@ -72,7 +72,7 @@ void tcp_init_transfer(struct tcp_ep *tp)
 	tp->cc->init(tp);
 	tp->reordering = s->sysctl.tcp_reordering;
 	tp->rcv_mss = MAX(MIN(tp->mss, 1448u), (uint32_t)TCP_DEFAULT_MSS);
-	tp->established_at = tp->last_rcv = net_now(s);
+	tp->established_at = tp->last_rcv = tp->last_data_rcv = net_now(s);
 	if (!tp->ep.opt.sndbuf_locked)
 		tp->ep.sndbuf = MAX(tp->ep.sndbuf, MIN((uint32_t)tp->cwnd * 4 + TCP_CHUNK,
 						       (uint32_t)s->sysctl.tcp_wmem[2]));

@@ -337,6 +337,7 @@ static void expire(struct tcp_ep *tp, int64_t now)
 	}
 	if (tp->deadline[TT_DELACK] <= now) {
 		tcp_timer_clear(tp, TT_DELACK);
+		tp->pingpong = 0; /* no answer has come along */
 		net_count(tcp_stack(tp), NET_TcpExt_DelayedACKs);
 		tcp_send_ack(tp);
 	}

@@ -185,6 +185,32 @@ static void loopback_transfer(void **st)
 	world_fini(&w);
 }
 
+/* A buffer smaller than the segment size: each piece waits for the ACK of the one before. */
+static void small_buffers_do_not_wait_for_delayed_acks(void **st)
+{
+	struct sockaddr_storage a;
+	struct world w;
+	struct net_ep *c, *s, *l;
+	socklen_t n = world_addr(AF_INET, -1, 80, &a);
+
+	world_init(&w, 1, 1500, 0);
+	l = world_listen(&w, 0, AF_INET, 80, 4);
+	c = world_tcp(&w, 0, AF_INET);
+	assert_int_equal(ep_option(c, SOL_SOCKET, SO_SNDBUF, 4096), 0);
+	assert_int_equal(net_ep_connect(c, (struct sockaddr *)&a, n), -EINPROGRESS);
+	assert_int_equal(net_ep_accept(l, &s), 0);
+	assert_true(world_transfer(&w, c, s, 1000000) < 100 * MS);
+	/* Something large in between must not spoil it. */
+	assert_int_equal(ep_option(c, SOL_SOCKET, SO_SNDBUF, 1000000), 0);
+	world_transfer(&w, c, s, 1000000);
+	assert_int_equal(ep_option(c, SOL_SOCKET, SO_SNDBUF, 4096), 0);
+	assert_true(world_transfer(&w, c, s, 1000000) < 100 * MS);
+	net_ep_close(c);
+	net_ep_close(s);
+	net_ep_close(l);
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -197,6 +223,7 @@ int main(void)
 		cmocka_unit_test(large_write_has_one_short_segment),
 		cmocka_unit_test(connect_to_closed_port_is_refused),
 		cmocka_unit_test(loopback_transfer),
+		cmocka_unit_test(small_buffers_do_not_wait_for_delayed_acks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

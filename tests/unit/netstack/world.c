@@ -301,7 +301,7 @@ int64_t world_transfer(struct world *w, struct net_ep *from, struct net_ep *to, 
 		if (moved)
 			idle_since = world_now(w);
 		assert_true(world_now(w) - idle_since < 300 * SEC);
-		if (got < n) {
+		if (got < n && !moved) {
 			int64_t next = net_vclock_next(w->clock);
 
 			assert_true(next != INT64_MAX);
