@@ -1,6 +1,7 @@
 /*
  * What a crash of the sentry leaves in the log: signal, address, and the return addresses as
- * offsets into the binary, for addr2line. Then the process dies of the signal as it would have.
+ * offsets into the binary, for addr2line. Then the process dies of the signal as it would have. The
+ * one fault that is no crash is that of a word in a mapped file (sentry/mm/guarded_word.h).
  */
 #include <signal.h>
 #include <stdint.h>
@@ -13,6 +14,7 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "boot/sandbox.h"
+#include "sentry/mm/guarded_word.h"
 
 #define MAX_FRAMES 24
 
@@ -35,6 +37,8 @@ static void on_crash(int sig, siginfo_t *si, void *context)
 	char text[MAX_FRAMES * 12 + 32];
 	int n;
 
+	if (sig == SIGBUS && guarded_word_fixup(context))
+		return;
 	signal(sig, SIG_DFL);
 	n = snprintf(text, sizeof(text), "0x%lx",
 		     (long)(uc->uc_mcontext.gregs[REG_RIP] - (uintptr_t)__ehdr_start));

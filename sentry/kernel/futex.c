@@ -52,12 +52,14 @@ int futex_get_key(struct task *t, uaddr_t uaddr, unsigned flags, struct futex_ke
 		return -EFAULT;
 	if (!(vma->flags & VM_SHARED))
 		return 0;
-	/* Waiters may outlive the object: an odd number is no other object's, nor a pointer. */
+	/* Waiters may outlive the object, so its number stands for it, which is never given again.
+	 * Odd ones are no pointers; the next bit tells the two kinds apart. */
 	if (vma->shared)
-		*key = (struct futex_key){(void *)(vma->shared->ino * 2 + 1),
+		*key = (struct futex_key){(void *)(vma->shared->ino * 4 + 1),
 					  vma->host_offset + (uaddr - vma->start)};
 	else if (vma->file)
-		*key = (struct futex_key){vma->file->inode, vma->offset + (uaddr - vma->start)};
+		*key = (struct futex_key){(void *)(inode_sequence(vma->file->inode) * 4 + 3),
+					  vma->offset + (uaddr - vma->start)};
 	return 0;
 }
 

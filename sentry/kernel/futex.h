@@ -1,8 +1,8 @@
 /*
  * Futexes (man 2 futex, Linux Documentation/locking/{pi-futex,robust-futexes}.rst).
  *
- * A futex is a key: (address space, address) for private memory, (shared object or inode, offset)
- * for shared memory. Waiters stand in hash buckets, first come first served.
+ * A futex is a key: (address space, address) for private memory, (number of the shared object or
+ * inode, offset) for shared memory. Waiters stand in hash buckets, first come first served.
  *
  * Locks: mm->lock (for operations that change a word) -> bucket->lock (two: lower address first)
  * -> pi_lock -> task wake word. A waiter that is in a bucket belongs to that bucket's lock; once

@@ -5,15 +5,16 @@
  * sentry does not map private guest memory, so it makes the page read-only for the moment: threads
  * of the guest that write to it then fault, and the fault waits for mm->lock, which is held. System
  * calls of other threads that copy to the page see mm->freeze_seq change and try again. Shared
- * anonymous memory is mapped by the sentry and changed with an atomic instruction.
+ * memory, anonymous or of a file, is mapped by the sentry and changed with an atomic instruction.
  *
- * What remains: MAP_SHARED mappings of files, which a guest could truncate under the sentry's
- * mapping, and processes whose stub is dying, are read, compared and written without that care.
+ * What remains: where the host refuses that (it is out of memory, or the stub is dying) the word is
+ * read, compared and written without that care.
  */
 #include <errno.h>
 #include <sys/mman.h>
 
 #include "sentry/kernel/futex.h"
+#include "sentry/mm/guarded_word.h"
 #include "sentry/mm/mm.h"
 
 int futex_read(uaddr_t uaddr, uint32_t *val)
@@ -35,22 +36,20 @@ static int update_shared(const struct vm_area *vma, uaddr_t uaddr, uint32_t (*fn
 			 void *arg, uint32_t *old)
 {
 	uint64_t offset = vma->host_offset + (uaddr - vma->start);
-	_Atomic uint32_t *word;
 	char *page;
+	int ret;
 
-	/* Past its end there is no memory: touching that would be a SIGBUS of ours. */
-	if (offset + sizeof(*word) > vma->shared->size)
-		return -EFAULT;
 	page = mmap(NULL, PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, vma->host_fd,
 		    (off_t)(offset & PAGE_MASK));
 	if (page == MAP_FAILED)
 		return update_plain(uaddr, fn, arg, old);
-	word = (_Atomic uint32_t *)(page + (offset & ~PAGE_MASK));
-	*old = atomic_load(word);
-	while (!atomic_compare_exchange_weak(word, old, fn(*old, arg)))
-		;
+	*old = 0;
+	do {
+		ret = guarded_cmpxchg((uint32_t *)(page + (offset & ~PAGE_MASK)), old,
+				      fn(*old, arg));
+	} while (ret == -EAGAIN);
 	munmap(page, PAGE_SIZE);
-	return 0;
+	return ret;
 }
 
 static int update_frozen(struct task *t, const struct vm_area *vma, uaddr_t uaddr,
@@ -85,10 +84,10 @@ int futex_update(struct task *t, uaddr_t uaddr, uint32_t (*fn)(uint32_t old, voi
 
 	if (!vma || vma->start > uaddr || !(vma->prot & PROT_WRITE))
 		return -EFAULT;
-	if (vma->shared)
+	if ((vma->flags & VM_SHARED) && vma->host_fd >= 0)
 		return update_shared(vma, uaddr, fn, arg, old);
 	/* Nobody else runs in here. */
-	if ((vma->flags & VM_SHARED) || refcount_read(&t->mm->refs) == 1 || !t->ctx)
+	if (refcount_read(&t->mm->refs) == 1 || !t->ctx)
 		return update_plain(uaddr, fn, arg, old);
 	return update_frozen(t, vma, uaddr, fn, arg, old);
 }

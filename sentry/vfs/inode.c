@@ -53,6 +53,17 @@ void inode_put(struct inode *inode)
 	sb_put_passive(sb);
 }
 
+uint64_t inode_sequence(struct inode *inode)
+{
+	static _Atomic uint64_t last;
+	uint64_t seq = atomic_load(&inode->sequence), new;
+
+	if (seq)
+		return seq;
+	new = atomic_fetch_add(&last, 1) + 1;
+	return atomic_compare_exchange_strong(&inode->sequence, &seq, new) ? new : seq;
+}
+
 void inode_update_time(struct inode *inode, bool m, bool c)
 {
 	struct timespec now = current_time();

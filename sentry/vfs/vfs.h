@@ -136,12 +136,15 @@ struct inode {
 	void *watches;			 /* inotify marks: fs/inotify */
 	_Atomic int write_count;	 /* writers; negative: executing (deny write) */
 	_Atomic(char *) link;		 /* cached symlink target, owned: vfs/namei.c */
+	_Atomic uint64_t sequence;	 /* inode_sequence(); 0: not asked for yet */
 };
 
 /* A new inode with one reference and zeroed fields; ops from the caller. times are now. */
 struct inode *inode_alloc(struct super_block *sb, uint32_t mode);
 struct inode *inode_get(struct inode *inode);
 void inode_put(struct inode *inode); /* last: sb->ops->evict_inode, then freed */
+/* A number that no other inode has or will have, from 1, unlike its address and `ino`. */
+uint64_t inode_sequence(struct inode *inode);
 void inode_update_time(struct inode *inode, bool m, bool c); /* now; takes lock */
 struct timespec current_time(void);
 /* Writers and running programs exclude each other: -ETXTBSY. Open for write / exec; each success

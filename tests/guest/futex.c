@@ -393,6 +393,95 @@ static void condition_variables(void)
 	CHECK(rounds >= 2000);
 }
 
+/* --- words in files -----------------------------------------------------------------------------
+ */
+
+static int map_file(_Atomic uint32_t **word)
+{
+	char name[] = "/tmp/moat-futex-XXXXXX";
+	int fd = mkstemp(name);
+
+	REQUIRE(fd >= 0 && unlink(name) == 0 && ftruncate(fd, 4096) == 0);
+	*word = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	REQUIRE(*word != MAP_FAILED);
+	return fd;
+}
+
+/* The kernel's changes and those of another process do not undo each other. */
+static void wake_op_on_a_file_is_atomic(void)
+{
+	const int add_one = FUTEX_OP_ADD << 28 | FUTEX_OP_CMP_EQ << 24 | 1 << 12;
+	enum { KERNEL = 3000 };
+	_Atomic uint32_t *word, dummy = 0;
+	int fd = map_file(&word);
+	pid_t pid = fork();
+
+	REQUIRE(pid >= 0);
+	if (!pid) {
+		for (int i = 0; i < KERNEL; i++)
+			if (futex(&dummy, FUTEX_WAKE_OP, 1, NULL, word, (uint32_t)add_one))
+				_exit(1);
+		atomic_store(&word[2], 1);
+		_exit(0);
+	}
+	uint32_t own = 0;
+	for (; !atomic_load(&word[2]); own++)
+		atomic_fetch_add(word, 1);
+	int status;
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	CHECK_EQ(status, 0);
+	CHECK_EQ(*word, own + KERNEL);
+	munmap(word, 4096);
+	close(fd);
+}
+
+/* Where the file has ended there is no word. */
+static void words_of_truncated_files(void)
+{
+	_Atomic uint32_t *word, dummy = 0;
+	int fd = map_file(&word);
+
+	word[0] = 0;
+	REQUIRE(ftruncate(fd, 0) == 0);
+	CHECK_ERRNO(futex(word, FUTEX_WAIT, 0, NULL, NULL, 0), EFAULT);
+	CHECK_ERRNO(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0), EFAULT);
+	CHECK_ERRNO(futex(&dummy, FUTEX_WAKE_OP, 1, NULL, word,
+			  FUTEX_OP_ADD << 28 | FUTEX_OP_CMP_EQ << 24 | 1 << 12),
+		    EFAULT);
+	REQUIRE(ftruncate(fd, 4096) == 0);
+	CHECK_EQ(futex(word, FUTEX_LOCK_PI, 0, NULL, NULL, 0), 0);
+	CHECK_EQ(futex(word, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0), 0);
+	CHECK_EQ(word[0], 0);
+	munmap(word, 4096);
+	close(fd);
+}
+
+/* The file under the word comes and goes while the kernel changes it. */
+static void truncated_meanwhile(void)
+{
+	_Atomic uint32_t *word, dummy = 0;
+	int fd = map_file(&word), status;
+	pid_t pid = fork();
+
+	REQUIRE(pid >= 0);
+	if (!pid)
+		for (;;)
+			if (ftruncate(fd, 0) || ftruncate(fd, 4096))
+				_exit(1);
+	for (int i = 0; i < 5000; i++) {
+		long r = futex(&dummy, FUTEX_WAKE_OP, 1, NULL, word,
+			       FUTEX_OP_ADD << 28 | FUTEX_OP_CMP_EQ << 24 | 1 << 12);
+
+		if (r)
+			CHECK_EQ(errno, EFAULT);
+	}
+	kill(pid, SIGKILL);
+	REQUIRE(waitpid(pid, &status, 0) == pid);
+	CHECK(WIFSIGNALED(status));
+	munmap(word, 4096);
+	close(fd);
+}
+
 int main(void)
 {
 	alarm(50);
@@ -410,5 +499,8 @@ int main(void)
 	pi_mutex();
 	pi_errors();
 	condition_variables();
+	wake_op_on_a_file_is_atomic();
+	words_of_truncated_files();
+	truncated_meanwhile();
 	CHECK_DONE();
 }
