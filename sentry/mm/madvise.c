@@ -3,7 +3,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "sentry/kernel/cred.h"
+#include "sentry/kernel/task.h"
 #include "sentry/mm/mman.h"
 #include "sentry/mm/vma.h"
 
@@ -18,8 +18,8 @@
 #define MADV_DONTNEED_LOCKED 24
 #endif
 
-/* A command must not take so long that the stub is thought dead. */
-#define POPULATE_STEP (64UL << 20)
+/* How much is made resident with mm->lock held: a few milliseconds' worth. */
+#define POPULATE_STEP (4UL << 20)
 
 /* --- madvise ---------------------------------------------------------------------------------- */
 
@@ -89,8 +89,6 @@ static bool host_advice(int advice)
 	case MADV_REMOVE:
 	case MADV_COLD:
 	case MADV_PAGEOUT:
-	case MADV_POPULATE_READ:
-	case MADV_POPULATE_WRITE:
 	case MADV_COLLAPSE:
 	case MADV_HUGEPAGE:
 	case MADV_NOHUGEPAGE:
@@ -138,11 +136,42 @@ static int apply(struct mm *mm, struct platform_ctx *ctx, struct vm_area **vma, 
 	return ret;
 }
 
+/* MADV_POPULATE_*: unlike other advice it ends at the first hole, and can take long: step by step.
+ */
+static int populate_advice(struct mm *mm, struct platform_ctx *ctx, uint64_t at, uint64_t end,
+			   int advice)
+{
+	while (at < end) {
+		struct vm_area *vma;
+		uint64_t upto;
+		int ret;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		COMMAND_GUARD(&mm->lock);
+		vma = vma_find(mm, at);
+		if (!vma || vma->start > at)
+			return -ENOMEM;
+		upto = MIN(vma->end, end);
+		upto = MIN(upto, at + POPULATE_STEP);
+		ret = platform_madvise(ctx, at, upto - at, advice);
+		if (ret)
+			return ret;
+		at = upto;
+	}
+	return 0;
+}
+
+static bool is_populate(int advice)
+{
+	return advice == MADV_POPULATE_READ || advice == MADV_POPULATE_WRITE;
+}
+
 static bool known_advice(int advice)
 {
 	uint32_t set, clear;
 
-	return host_advice(advice) || flag_advice(advice, &set, &clear) ||
+	return host_advice(advice) || flag_advice(advice, &set, &clear) || is_populate(advice) ||
 	       advice == MADV_MERGEABLE || advice == MADV_UNMERGEABLE;
 }
 
@@ -158,6 +187,8 @@ int mm_madvise(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t 
 		return -EINVAL;
 	if (end == addr)
 		return 0;
+	if (is_populate(advice))
+		return populate_advice(mm, ctx, addr, end, advice);
 	COMMAND_GUARD(&mm->lock);
 	/* Holes are passed over, and reported at the end. */
 	for (vma = vma_find(mm, addr); at < end; vma = vma_next(vma)) {
@@ -186,18 +217,25 @@ int mm_madvise(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t 
 
 void mm_populate(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end)
 {
-	struct vm_area *vma;
+	while (start < end && !fatal_signal_pending(current)) {
+		struct vm_area *vma;
+		uint64_t upto;
+		bool write;
 
-	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma)) {
-		uint64_t from = MAX(vma->start, start), to = MIN(vma->end, end);
-		bool write = (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED);
-
-		if (vma->prot == PROT_NONE || (vma->flags & VM_GROWSDOWN))
-			continue;
-		for (; from < to; from += POPULATE_STEP)
-			if (platform_madvise(ctx, from, MIN(to - from, POPULATE_STEP),
-					     write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
-				break;
+		COMMAND_GUARD(&mm->lock);
+		vma = vma_find(mm, start);
+		if (!vma || vma->start >= end)
+			return;
+		start = MAX(vma->start, start);
+		upto = MIN(vma->end, end);
+		upto = MIN(upto, start + POPULATE_STEP);
+		write = (vma->prot & PROT_WRITE) && !(vma->flags & VM_SHARED);
+		/* What cannot be had here ends with the mapping. */
+		if (vma->prot == PROT_NONE || (vma->flags & VM_GROWSDOWN) ||
+		    platform_madvise(ctx, start, upto - start,
+				     write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ))
+			upto = vma->end;
+		start = upto;
 	}
 }
 
@@ -245,6 +283,17 @@ static int lock_range(uint64_t addr, uint64_t len, uint64_t *start, uint64_t *en
 	return 0;
 }
 
+static int mlock_range(struct mm *mm, uint64_t start, uint64_t end)
+{
+	COMMAND_GUARD(&mm->lock);
+	if (!mm_may_lock(mm, MIN(unlocked_bytes(mm, start, end), GUEST_TASK_SIZE)) ||
+	    (mm_rlimit(RLIMIT_MEMLOCK) < end - start && !capable(CAP_IPC_LOCK)))
+		return -ENOMEM;
+	if (!vma_range_mapped(mm, start, end))
+		return -ENOMEM;
+	return set_locked(mm, start, end, true);
+}
+
 int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t len, bool onfault)
 {
 	uint64_t start, end;
@@ -253,17 +302,9 @@ int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t le
 	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
 		return -EPERM;
 	ret = lock_range(addr, len, &start, &end);
-	if (ret)
+	if (ret || start == end)
 		return ret;
-	if (start == end)
-		return 0;
-	COMMAND_GUARD(&mm->lock);
-	if (!mm_may_lock(mm, MIN(unlocked_bytes(mm, start, end), GUEST_TASK_SIZE)) ||
-	    (mm_rlimit(RLIMIT_MEMLOCK) < end - start && !capable(CAP_IPC_LOCK)))
-		return -ENOMEM;
-	if (!vma_range_mapped(mm, start, end))
-		return -ENOMEM;
-	ret = set_locked(mm, start, end, true);
+	ret = mlock_range(mm, start, end);
 	if (!ret && !onfault)
 		mm_populate(mm, ctx, start, end);
 	return ret;
@@ -282,23 +323,30 @@ int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len)
 	return set_locked(mm, start, end, false);
 }
 
-int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
+static int lock_all(struct mm *mm, int flags)
 {
-	if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
-		return -EINVAL;
-	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
-		return -EPERM;
 	COMMAND_GUARD(&mm->lock);
 	if ((flags & MCL_CURRENT) && !capable(CAP_IPC_LOCK) &&
 	    mm->total_vm > mm_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
 		return -ENOMEM;
 	mm->def_flags = flags & MCL_FUTURE ? VM_LOCKED : 0;
-	if (flags & MCL_CURRENT) {
+	if (flags & MCL_CURRENT)
 		set_locked(mm, GUEST_MMAP_MIN, GUEST_TASK_SIZE, true);
-		if (!(flags & MCL_ONFAULT))
-			mm_populate(mm, ctx, GUEST_MMAP_MIN, GUEST_TASK_SIZE);
-	}
 	return 0;
+}
+
+int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
+{
+	int ret;
+
+	if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
+		return -EINVAL;
+	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+		return -EPERM;
+	ret = lock_all(mm, flags);
+	if (!ret && (flags & (MCL_CURRENT | MCL_ONFAULT)) == MCL_CURRENT)
+		mm_populate(mm, ctx, GUEST_MMAP_MIN, GUEST_TASK_SIZE);
+	return ret;
 }
 
 void mm_munlockall(struct mm *mm)

@@ -28,6 +28,10 @@ int64_t mm_map_shared(struct mm *mm, struct platform_ctx *ctx, struct shared_mem
 int mm_unmap_shared(struct mm *mm, struct platform_ctx *ctx, uint64_t addr,
 		    struct shared_memory **shared);
 
+/* Makes pages resident as far as they can be; the host's swapping is its own business. Takes
+ * mm->lock for a bounded number of pages at a time, and stops when the task is to die. */
+void mm_populate(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end);
+
 /* --- inside sentry/mm; mm->lock held ---------------------------------------------------------- */
 
 /* A mapping to make. `addr` with MAP_FIXED or MAP_FIXED_NOREPLACE in `flags` is where it goes,
@@ -49,8 +53,6 @@ int mm_unmap(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t e
 uint64_t mm_find_place(struct mm *mm, uint64_t hint, uint64_t len, int flags);
 /* Would `bytes` more break RLIMIT_AS, RLIMIT_DATA (if data) or the number of maps? */
 bool mm_may_expand(struct mm *mm, uint64_t bytes, bool data);
-/* Makes pages resident as far as they can be; the host's swapping is its own business. */
-void mm_populate(struct mm *mm, struct platform_ctx *ctx, uint64_t start, uint64_t end);
 bool mm_may_lock(struct mm *mm, uint64_t bytes);
 /* The current task's soft limit. */
 uint64_t mm_rlimit(int resource);

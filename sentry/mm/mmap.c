@@ -160,9 +160,6 @@ int64_t mm_map(struct mm *mm, struct platform_ctx *ctx, const struct map_request
 	vma_merge(mm, vma);
 	if (text)
 		platform_text_changed(mm->as, start, req->len);
-	if ((req->flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE ||
-	    (req->vm_flags & VM_LOCKED))
-		mm_populate(mm, ctx, start, end);
 	return start;
 }
 
@@ -244,6 +241,37 @@ static uint32_t vm_flags_of(const struct mm *mm, int flags)
 	return vm;
 }
 
+/* Checks what depends on the address space, and maps. */
+static int64_t mmap_request(struct mm *mm, struct platform_ctx *ctx, struct map_request *req,
+			    int flags)
+{
+	int64_t ret;
+
+	COMMAND_GUARD(&mm->lock);
+	req->vm_flags = vm_flags_of(mm, flags);
+	if ((flags & MAP_LOCKED) && !mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+		return -EPERM;
+	if ((req->vm_flags & VM_LOCKED) && !mm_may_lock(mm, req->len))
+		return -EAGAIN;
+	if (req->file) {
+		ret = map_file(req);
+		if (ret)
+			return ret;
+	}
+	if ((req->vm_flags & VM_SHARED) && req->host_fd < 0) {
+		if (flags & MAP_GROWSDOWN)
+			return -EINVAL;
+		ret = shared_memory_create(req->len, &req->shared);
+		if (ret)
+			return ret;
+		req->host_fd = req->shared->fd;
+	}
+	ret = mm_map(mm, ctx, req);
+	if (req->shared)
+		shared_memory_put(req->shared);
+	return ret;
+}
+
 int64_t mm_mmap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t len, int prot,
 		int flags, struct file *file, uint64_t offset)
 {
@@ -270,29 +298,10 @@ int64_t mm_mmap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t
 		return -EOVERFLOW;
 	if (current && (current->personality & READ_IMPLIES_EXEC) && (prot & PROT_READ))
 		req.prot |= PROT_EXEC;
-
-	COMMAND_GUARD(&mm->lock);
-	req.vm_flags = vm_flags_of(mm, flags);
-	if ((flags & MAP_LOCKED) && !mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
-		return -EPERM;
-	if ((req.vm_flags & VM_LOCKED) && !mm_may_lock(mm, req.len))
-		return -EAGAIN;
-	if (file) {
-		ret = map_file(&req);
-		if (ret)
-			return ret;
-	}
-	if ((req.vm_flags & VM_SHARED) && req.host_fd < 0) {
-		if (flags & MAP_GROWSDOWN)
-			return -EINVAL;
-		ret = shared_memory_create(req.len, &req.shared);
-		if (ret)
-			return ret;
-		req.host_fd = req.shared->fd;
-	}
-	ret = mm_map(mm, ctx, &req);
-	if (req.shared)
-		shared_memory_put(req.shared);
+	ret = mmap_request(mm, ctx, &req, flags);
+	if (ret >= 0 &&
+	    ((flags & (MAP_POPULATE | MAP_NONBLOCK)) == MAP_POPULATE || (req.vm_flags & VM_LOCKED)))
+		mm_populate(mm, ctx, ret, ret + req.len);
 	return ret;
 }
 

@@ -41,6 +41,11 @@ static unsigned text_changes;
 __thread struct task *current;
 struct kernel kernel = {.total_memory = 1ULL << 40};
 
+bool fatal_signal_pending(struct task *t)
+{
+	return false;
+}
+
 static struct page *page_at(uint64_t addr)
 {
 	if (addr < BASE || addr >= BASE + PAGES * PAGE_SIZE)
