@@ -152,13 +152,48 @@ static uint32_t ms_since(int64_t now, int64_t then)
 	return then ? (now - then) / NSEC_PER_MSEC : 0;
 }
 
+/*
+ * What Linux has added to struct tcp_info since the C library's copy (include/uapi/linux/tcp.h,
+ * which does not go together with <netinet/tcp.h>). What is not measured stays 0.
+ */
+struct tcp_info_more {
+	struct tcp_info base;
+	uint64_t pacing_rate, max_pacing_rate, bytes_acked, bytes_received;
+	uint32_t segs_out, segs_in, notsent_bytes, min_rtt, data_segs_in, data_segs_out;
+	uint64_t delivery_rate, busy_time, rwnd_limited, sndbuf_limited;
+	uint32_t delivered, delivered_ce;
+	uint64_t bytes_sent, bytes_retrans;
+	uint32_t dsack_dups, reord_seen, rcv_ooopack, snd_wnd, rcv_wnd;
+	uint32_t unused;
+};
+_Static_assert(sizeof(struct tcp_info) == 104, "the fields up to tcpi_total_retrans");
+
+static void fill_more(struct tcp_ep *tp, struct tcp_info_more *i)
+{
+	i->max_pacing_rate = UINT64_MAX;
+	i->bytes_acked = tp->bytes_acked;
+	i->bytes_received = tp->bytes_received;
+	i->segs_out = tp->segs_out;
+	i->segs_in = tp->segs_in;
+	i->notsent_bytes = tp->write_seq - tp->snd_nxt;
+	i->min_rtt = tp->min_rtt ? tp->min_rtt / NSEC_PER_USEC : UINT32_MAX;
+	i->data_segs_in = tp->data_segs_in;
+	i->data_segs_out = tp->data_segs_out;
+	i->delivered = tp->delivered / MAX(tp->mss, 1u);
+	i->bytes_sent = tp->bytes_sent + tp->bytes_retrans;
+	i->bytes_retrans = tp->bytes_retrans;
+	i->dsack_dups = tp->dsack_dups;
+	i->reord_seen = tp->reord_events;
+	i->snd_wnd = tp->snd_wnd;
+	i->rcv_wnd = tp->rcv_wnd;
+}
+
 static void fill_info(struct tcp_ep *tp, struct tcp_info *i)
 {
 	struct netstack *s = tcp_stack(tp);
 	int64_t now = net_now(s);
 	uint32_t mss = MAX(tp->mss, 1u);
 
-	memset(i, 0, sizeof(*i));
 	i->tcpi_state = tp->state;
 	if (tp->state == TCP_LISTEN) {
 		i->tcpi_unacked = tp->listener->queued;
@@ -202,7 +237,7 @@ int tcp_getsockopt(struct net_ep *ep, int level, int name, void *val, socklen_t 
 {
 	struct tcp_ep *tp = tcp(ep);
 	struct netstack *s = ep->stack;
-	struct tcp_info info;
+	struct tcp_info_more info = {0};
 	int v;
 	MUTEX_GUARD(&ep->lock);
 
@@ -253,7 +288,9 @@ int tcp_getsockopt(struct net_ep *ep, int level, int name, void *val, socklen_t 
 		v = tp->notsent_lowat;
 		break;
 	case TCP_INFO:
-		fill_info(tp, &info);
+		fill_info(tp, &info.base);
+		if (tp->state != TCP_LISTEN)
+			fill_more(tp, &info);
 		return opt_put(val, len, &info, sizeof(info));
 	case TCP_CONGESTION: {
 		char cc[16] = "";
