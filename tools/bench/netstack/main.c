@@ -104,7 +104,9 @@ int main(int argc, char **argv)
 	struct plan plan = {.seconds = 2, .rounds = 2};
 	struct rlimit rl;
 	bool counters = false;
-	int pcap = -1, c;
+	struct tpacket_stats st = {0};
+	socklen_t stlen = sizeof(st);
+	int pcap = -1, fd, c;
 
 	while ((c = getopt(argc, argv, "s:r:c:mno")) != -1) {
 		if (c == 's')
@@ -130,7 +132,8 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	make_namespaces();
-	if (ours_open(packet_socket(), pcap, 1500) < 0) {
+	fd = packet_socket();
+	if (ours_open(fd, pcap, 1500) < 0) {
 		fprintf(stderr, "netstack_bench: cannot start the stack\n");
 		return 1;
 	}
@@ -138,8 +141,11 @@ int main(int argc, char **argv)
 	plan.peer = peer;
 	plan.peer_ns = peer_ns;
 	c = run_plan(&plan);
-	if (counters)
+	if (counters) {
 		ours_counters(stdout);
+		if (getsockopt(fd, SOL_PACKET, PACKET_STATISTICS, &st, &stlen) == 0)
+			printf("    packet socket dropped %u\n", st.tp_drops);
+	}
 	ours_close();
 	kill(peer, SIGKILL);
 	waitpid(peer, NULL, 0);
