@@ -85,23 +85,14 @@ int notify_change(struct dentry *dentry, struct iattr *attr)
 	return err;
 }
 
-static int change(const struct path *path, struct iattr *attr)
-{
-	int err = mnt_want_write(path);
-
-	if (err)
-		return err;
-	err = notify_change(path->dentry, attr);
-	mnt_drop_write(path);
-	return err;
-}
-
 static bool immutable(const struct inode *inode)
 {
 	return inode->flags & (S_IMMUTABLE_FL | S_APPEND_FL);
 }
 
-int vfs_chmod(const struct path *path, uint32_t mode)
+/* The following run with write access to the mount: EROFS comes before who may (man 2 chmod). */
+
+static int change_mode(const struct path *path, uint32_t mode)
 {
 	struct inode *inode = path->dentry->inode;
 	struct iattr attr = {.valid = ATTR_MODE, .mode = mode & 07777};
@@ -112,10 +103,21 @@ int vfs_chmod(const struct path *path, uint32_t mode)
 		return -EPERM;
 	if ((mode & S_ISGID) && !cred_in_group(vfs_cred(), inode->gid) && !vfs_capable(CAP_FSETID))
 		attr.mode &= ~(uint32_t)S_ISGID;
-	return change(path, &attr);
+	return notify_change(path->dentry, &attr);
 }
 
-int vfs_chown(const struct path *path, uid_t uid, gid_t gid)
+int vfs_chmod(const struct path *path, uint32_t mode)
+{
+	int err = mnt_want_write(path);
+
+	if (err)
+		return err;
+	err = change_mode(path, mode);
+	mnt_drop_write(path);
+	return err;
+}
+
+static int change_owner(const struct path *path, uid_t uid, gid_t gid)
 {
 	struct inode *inode = path->dentry->inode;
 	const struct cred *cred = vfs_cred();
@@ -135,16 +137,26 @@ int vfs_chown(const struct path *path, uid_t uid, gid_t gid)
 		    !vfs_capable(CAP_CHOWN))
 			return -EPERM;
 	}
-	return change(path, &attr);
+	return notify_change(path->dentry, &attr);
 }
 
-int vfs_utimes(const struct path *path, const struct timespec times[2])
+int vfs_chown(const struct path *path, uid_t uid, gid_t gid)
+{
+	int err = mnt_want_write(path);
+
+	if (err)
+		return err;
+	err = change_owner(path, uid, gid);
+	mnt_drop_write(path);
+	return err;
+}
+
+static int change_times(const struct path *path, const struct timespec times[2])
 {
 	struct inode *inode = path->dentry->inode;
 	struct timespec now = current_time();
 	struct iattr attr = {0};
 	bool explicit_time = false;
-	int err;
 
 	for (int i = 0; i < 2; i++) {
 		struct timespec t = times ? times[i] : now;
@@ -153,15 +165,11 @@ int vfs_utimes(const struct path *path, const struct timespec times[2])
 			continue;
 		if (times && t.tv_nsec == UTIME_NOW)
 			t = now;
-		else if (times && (t.tv_nsec < 0 || t.tv_nsec > 999999999))
-			return -EINVAL;
 		else if (times)
 			explicit_time = true;
 		attr.valid |= i ? ATTR_MTIME : ATTR_ATIME;
 		*(i ? &attr.mtime : &attr.atime) = t;
 	}
-	if (!attr.valid)
-		return 0;
 	/* "One now, one omitted" counts as setting a time, too. */
 	if (attr.valid != (ATTR_MTIME | ATTR_ATIME))
 		explicit_time = true;
@@ -171,11 +179,30 @@ int vfs_utimes(const struct path *path, const struct timespec times[2])
 		if (!inode_owner_or_capable(inode) || (inode->flags & S_APPEND_FL))
 			return -EPERM;
 	} else if (!inode_owner_or_capable(inode)) {
-		err = inode_permission(inode, MAY_WRITE);
+		int err = inode_permission(inode, MAY_WRITE);
+
 		if (err)
 			return err;
 	}
-	return change(path, &attr);
+	return notify_change(path->dentry, &attr);
+}
+
+int vfs_utimes(const struct path *path, const struct timespec times[2])
+{
+	int err;
+
+	for (int i = 0; times && i < 2; i++)
+		if (times[i].tv_nsec != UTIME_OMIT && times[i].tv_nsec != UTIME_NOW &&
+		    (times[i].tv_nsec < 0 || times[i].tv_nsec > 999999999))
+			return -EINVAL;
+	if (times && times[0].tv_nsec == UTIME_OMIT && times[1].tv_nsec == UTIME_OMIT)
+		return 0;
+	err = mnt_want_write(path);
+	if (err)
+		return err;
+	err = change_times(path, times);
+	mnt_drop_write(path);
+	return err;
 }
 
 int do_truncate(struct dentry *dentry, int64_t length)

@@ -70,6 +70,17 @@ static void tmpfs_options(void)
 	CHECK_ERRNO(open("t/big", O_WRONLY), EROFS);
 	CHECK_ERRNO(access("t/big", W_OK), EROFS);
 	CHECK_ERRNO(unlink("t/big"), EROFS);
+	if (fork() == 0) {
+		/* Read-only comes before who may. */
+		check_failures = 0;
+		REQUIRE(setresuid(65534, 65534, 65534) == 0);
+		CHECK_ERRNO(chmod("t/big", 0600), EROFS);
+		CHECK_ERRNO(chown("t/big", 1, 1), EROFS);
+		CHECK_ERRNO(utimensat(AT_FDCWD, "t/big", NULL, 0), EROFS);
+		_exit(check_failures != 0);
+	}
+	wait(&fd);
+	CHECK_EQ(fd, 0);
 	CHECK_EQ(umount("t"), 0);
 	CHECK_ERRNO(umount("t"), EINVAL);
 	CHECK_ERRNO(umount2("t", 0x1000), EINVAL);
