@@ -103,7 +103,9 @@ static int create_or_find(struct walk *w, uint32_t flags, uint32_t mode, struct 
 		err = ro ? ro : may_create(dir, d);
 		if (!err)
 			err = dir->ops->create
-				      ? dir->ops->create(dir, d, S_IFREG | mode, flags & O_EXCL)
+				      ? dir->ops->create(dir, d,
+							 vfs_create_mode(dir, S_IFREG | mode),
+							 flags & O_EXCL)
 				      : -EACCES;
 		if (!err) {
 			*created = true;
@@ -207,8 +209,9 @@ static int open_tmpfile(struct walk *w, const char *name, uint32_t flags, uint32
 	if (!err)
 		err = inode_permission(dir, MAY_WRITE | MAY_EXEC);
 	if (!err)
-		err = dir->ops && dir->ops->tmpfile ? dir->ops->tmpfile(dir, S_IFREG | mode, &inode)
-						    : -EOPNOTSUPP;
+		err = dir->ops && dir->ops->tmpfile
+			      ? dir->ops->tmpfile(dir, vfs_create_mode(dir, S_IFREG | mode), &inode)
+			      : -EOPNOTSUPP;
 	if (!err) {
 		char unused[32];
 
@@ -262,8 +265,6 @@ int vfs_open(int dfd, const char *name, uint32_t flags, uint32_t mode, unsigned 
 	if (!*name && !(lookup & LOOKUP_EMPTY))
 		return -ENOENT;
 	mode &= 07777;
-	if ((flags & (O_CREAT | TMPFILE_BIT)) && current && current->fs)
-		mode &= ~(uint32_t)current->fs->umask;
 	err = walk_begin(&w, dfd, name, lookup);
 	if (err)
 		return err;

@@ -10,6 +10,7 @@
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/fsnotify.h"
 #include "sentry/vfs/namei.h"
+#include "sentry/vfs/vfs_internal.h"
 #include "sentry/vfs/walk.h"
 
 static bool sticky_forbids(struct inode *dir, struct inode *victim)
@@ -170,8 +171,13 @@ static void create_end(struct place *p, int err, uint32_t event)
 /* --- making ------------------------------------------------------------------------------------
  */
 
-static uint32_t apply_umask(uint32_t mode)
+uint32_t vfs_create_mode(const struct inode *dir, uint32_t mode)
 {
+	const uint32_t setgid = S_ISGID | S_IXGRP;
+
+	if (!S_ISDIR(mode) && (mode & setgid) == setgid && (dir->mode & S_ISGID) &&
+	    !cred_in_group(vfs_cred(), dir->gid) && !vfs_capable(CAP_FSETID))
+		mode &= ~(uint32_t)S_ISGID;
 	return current && current->fs ? mode & ~(uint32_t)current->fs->umask : mode;
 }
 
@@ -214,7 +220,7 @@ int vfs_mknod(int dfd, const char *name, uint32_t mode, uint64_t rdev)
 		err = create_begin_at(&p, dfd, name, false);
 	if (err)
 		return err;
-	err = mknod_locked(&p, apply_umask(mode), rdev);
+	err = mknod_locked(&p, vfs_create_mode(p.parent.dentry->inode, mode), rdev);
 	create_end(&p, err, IN_CREATE);
 	return err;
 }
@@ -243,7 +249,8 @@ int vfs_bind_socket(const char *name, uint32_t mode, struct path *out)
 
 	if (err)
 		return err == -EEXIST ? -EADDRINUSE : err;
-	err = mknod_locked(&p, S_IFSOCK | apply_umask(mode & 07777), 0);
+	mode = S_IFSOCK | (mode & 07777);
+	err = mknod_locked(&p, vfs_create_mode(p.parent.dentry->inode, mode), 0);
 	if (!err) {
 		out->mnt = mnt_get(p.parent.mnt);
 		out->dentry = d_get(p.child);
@@ -266,7 +273,7 @@ int vfs_mkdir(int dfd, const char *name, uint32_t mode)
 
 	if (err)
 		return err;
-	err = mkdir_locked(&p, apply_umask(mode));
+	err = mkdir_locked(&p, vfs_create_mode(p.parent.dentry->inode, mode | S_IFDIR) & 07777);
 	create_end(&p, err, IN_CREATE);
 	return err;
 }

@@ -38,6 +38,10 @@ int device_open(struct inode *inode, struct file *file);
 /* file_io.c: after a read of what is at path, if the mount's atime rules want it. */
 void touch_atime(const struct path *path);
 
+/* path_ops.c: the mode, type and all, that a new object in dir gets: without what the umask takes,
+ * and without setgid for a group that the creator is not in, if the group may execute it. */
+uint32_t vfs_create_mode(const struct inode *dir, uint32_t mode);
+
 /* file.c */
 struct file *file_alloc(uint32_t flags);
 

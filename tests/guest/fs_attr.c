@@ -249,6 +249,40 @@ static void xattrs(void)
 	close(fd);
 }
 
+/* A group that the creator is not in must not come with setgid; the umask does not hide it. */
+static void setgid_files(void)
+{
+	gid_t none = 65533;
+	struct stat st;
+	int status;
+
+	if (geteuid())
+		return;
+	REQUIRE(mkdir("sgid", 0777) == 0);
+	CHECK_EQ(chown("sgid", 65534, 1234), 0);
+	CHECK_EQ(chmod("sgid", 02777), 0);
+	if (!fork()) {
+		check_failures = 0;
+		REQUIRE(setgroups(1, &none) == 0 && setresgid(none, none, none) == 0);
+		REQUIRE(setresuid(65534, 65534, 65534) == 0);
+		for (int mask = 0; mask <= 010; mask += 010) {
+			umask((mode_t)mask);
+			close(open("sgid/f", O_CREAT | O_WRONLY, 02777));
+			CHECK_EQ(stat("sgid/f", &st), 0);
+			CHECK_EQ(st.st_gid, 1234);
+			CHECK_EQ(st.st_mode & 07777, 0777 & ~mask);
+			CHECK_EQ(unlink("sgid/f"), 0);
+		}
+		/* Without execution the bit means something else. */
+		close(open("sgid/f", O_CREAT | O_WRONLY, 02660));
+		CHECK_EQ(stat("sgid/f", &st), 0);
+		CHECK_EQ(st.st_mode & 07777, 02660);
+		_exit(check_failures != 0);
+	}
+	wait(&status);
+	CHECK_EQ(status, 0);
+}
+
 static void all(void)
 {
 	umask(022);
@@ -257,6 +291,7 @@ static void all(void)
 	times();
 	permissions();
 	xattrs();
+	setgid_files();
 }
 
 int main(void)
