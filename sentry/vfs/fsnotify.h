@@ -12,6 +12,10 @@
 /* How many marks exist: inotify keeps it; 0 makes every hook one load. */
 extern _Atomic int fsnotify_marks;
 
+/* In a mask: the name through which it happened has been removed (IN_EXCL_UNLINK). Not a bit that
+ * guests see. */
+#define FSNOTIFY_UNLINKED 0x00010000U
+
 /* dir != NULL: an event on the entry `name` of dir, for the marks on dir. dir == NULL: an event on
  * `inode` itself, for the marks on inode. mask: IN_* (with IN_ISDIR where it applies); cookie for
  * IN_MOVED_*. inode is what it is about, or NULL. No locks are held but possibly inode locks: it

@@ -131,6 +131,27 @@ int main(void)
 	CHECK_EQ(unlink("g"), 0);
 	EXPECT(wd, IN_DELETE, "g");
 
+	/* What is done to a file whose name is gone is told under the old name, or not at all. */
+	fd = open("u", O_CREAT | O_WRONLY, 0600);
+	EXPECT(wd, IN_CREATE, "u");
+	EXPECT(wd, IN_OPEN, "u");
+	CHECK_EQ(unlink("u"), 0);
+	EXPECT(wd, IN_DELETE, "u");
+	CHECK_EQ(write(fd, "z", 1), 1);
+	EXPECT(wd, IN_MODIFY, "u");
+	CHECK_EQ(inotify_add_watch(in, ".", IN_MODIFY | IN_EXCL_UNLINK), wd);
+	CHECK_EQ(write(fd, "z", 1), 1);
+	close(fd);
+	CHECK_ERRNO(read(in, buf, sizeof(buf)), EAGAIN);
+	/* A directory's own move is told without IN_ISDIR. */
+	CHECK_EQ(mkdir("e", 0700), 0);
+	wd2 = inotify_add_watch(in, "e", IN_MOVE_SELF);
+	CHECK_EQ(rename("e", "e2"), 0);
+	EXPECT(wd2, IN_MOVE_SELF, "");
+	CHECK_EQ(inotify_rm_watch(in, wd2), 0);
+	EXPECT(wd2, IN_IGNORED, "");
+	CHECK_EQ(rmdir("e2"), 0);
+
 	CHECK_ERRNO(inotify_add_watch(in, ".", 0), EINVAL);
 	CHECK_ERRNO(inotify_add_watch(in, "nope", IN_OPEN), ENOENT);
 	CHECK_ERRNO(inotify_add_watch(0x7fff, ".", IN_OPEN), EBADF);

@@ -134,15 +134,19 @@ void fsnotify(uint32_t mask, struct inode *dir, const char *name, struct inode *
 	struct inode *on = dir ? dir : inode;
 	struct inotify_watch *w, *next, *ended = NULL;
 	uint32_t event = mask & (IN_ALL_EVENTS | IN_UNMOUNT);
+	uint32_t shown = mask & (IN_ALL_EVENTS | IN_UNMOUNT | IN_ISDIR);
 
+	/* What a move or the end of the watched object itself was is not told. */
+	if (event & (IN_MOVE_SELF | IN_DELETE_SELF))
+		shown &= ~(uint32_t)IN_ISDIR;
 	mutex_lock(&inotify_marks_lock);
 	for (w = on->watches; w; w = next) {
 		next = w->next;
+		if ((w->mask & IN_EXCL_UNLINK) && (mask & FSNOTIFY_UNLINKED))
+			continue;
 		/* What ends a watch is told even to who did not ask, by IN_IGNORED. */
 		if (w->mask & event || event & IN_UNMOUNT)
-			inotify_queue(w->group, w->wd,
-				      mask & (IN_ALL_EVENTS | IN_UNMOUNT | IN_ISDIR), cookie,
-				      dir ? name : NULL);
+			inotify_queue(w->group, w->wd, shown, cookie, dir ? name : NULL);
 		else if (!(event & IN_DELETE_SELF))
 			continue;
 		if (!ends_watch(w, dir ? event & ~(uint32_t)IN_DELETE_SELF : event))
