@@ -166,7 +166,7 @@ static ssize_t splice_files(struct file *in, uaddr_t uoff_in, struct file *out, 
 	if (from) {
 		if (out->flags & O_APPEND)
 			return -EINVAL;
-		if (!out->ops->write)
+		if (!out->ops->write || out->ops->no_splice)
 			return -EINVAL;
 		err = end_init(&end, out, uoff_out);
 		if (err)
@@ -174,7 +174,7 @@ static ssize_t splice_files(struct file *in, uaddr_t uoff_in, struct file *out, 
 		ret = pipe_to_file(from, &end, len, nonblock || is_nonblock(in), buf);
 		return ret >= 0 && uoff_out && put_user(uoff_out, end.value) ? -EFAULT : ret;
 	}
-	if (!to || !in->ops->read)
+	if (!to || !in->ops->read || in->ops->no_splice)
 		return -EINVAL;
 	err = end_init(&end, in, uoff_in);
 	if (err)
@@ -231,6 +231,28 @@ SYSCALL_DEFINE4(tee, int, fd_in, int, fd_out, size_t, len, unsigned, flags)
 	return pipe_to_pipe(from, to, MIN(len, (size_t)MAX_RW_COUNT), nonblock, false, buf);
 }
 
+/* Waits for room, writes what fits: a vmsplice that has given its first pages does
+ * not wait to give the others. */
+static ssize_t vmsplice_to_pipe(struct file *file, struct iov_iter *from, bool nonblock)
+{
+	struct pipe *p = file_pipe(file);
+
+	for (;;) {
+		int64_t pos = 0;
+		uint32_t space;
+		ssize_t n;
+		int err = pipe_write_claim(p, nonblock, &space);
+
+		if (err)
+			return err;
+		pipe_write_release(p);
+		n = file->ops->write(file, from, &pos, RWF_NOWAIT);
+		/* Another writer may have been faster. */
+		if (n != -EAGAIN || nonblock)
+			return n;
+	}
+}
+
 SYSCALL_DEFINE4(vmsplice, int, fd, uaddr_t, uiov, size_t, nr, unsigned, flags)
 {
 	struct iovec fast[8], *__free heap = NULL;
@@ -255,6 +277,6 @@ SYSCALL_DEFINE4(vmsplice, int, fd, uaddr_t, uiov, size_t, nr, unsigned, flags)
 	if (!iov_iter_count(&iter))
 		return 0;
 	if (file->can_write)
-		return file->ops->write(file, &iter, &pos, rwf);
+		return vmsplice_to_pipe(file, &iter, rwf || is_nonblock(file));
 	return file->ops->read(file, &iter, &pos, rwf);
 }

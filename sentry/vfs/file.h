@@ -46,6 +46,8 @@ struct file_operations {
 	int (*host_fd)(struct file *file);
 	/* fcntl commands that belong to the file's kind (F_SETPIPE_SZ, F_ADD_SEALS); -EINVAL */
 	long (*fcntl)(struct file *file, unsigned cmd, uint64_t arg);
+	/* splice and sendfile are EINVAL: reads and writes are messages, not a stream of bytes. */
+	bool no_splice;
 	/* Extra lines of /proc/PID/fdinfo/N; bytes written into buf. */
 	int (*show_fdinfo)(struct file *file, char *buf, size_t size);
 	/* O_ASYNC or F_SETFL changes the kind wants to hear of; NULL: nothing. */

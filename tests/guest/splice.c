@@ -1,6 +1,9 @@
 /* splice, tee, vmsplice (man 2 splice, tee, vmsplice). */
 #include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -54,6 +57,24 @@ int main(void)
 	CHECK(memcmp(b, "abcde", 5) == 0);
 	CHECK_ERRNO(vmsplice(fd, iov, 2, 0), EBADF);
 
+	/* More than fits: what fits, without waiting for the rest. */
+	static char big[1 << 17];
+	struct iovec whole = {big, sizeof(big)};
+	ssize_t n = vmsplice(a[1], &whole, 1, 0);
+	CHECK(n > 0 && n < (ssize_t)sizeof(big));
+	while (n > 0) {
+		ssize_t got = read(a[0], big, sizeof(big));
+		REQUIRE(got > 0);
+		n -= got;
+	}
+	CHECK_EQ(n, 0);
+
+	/* No streams: refused at once, though the pipe is empty. */
+	int ev = eventfd(0, 0), tm = timerfd_create(CLOCK_MONOTONIC, 0), in_fd = inotify_init();
+	CHECK_ERRNO(splice(a[0], NULL, ev, NULL, 8, 0), EINVAL);
+	CHECK_ERRNO(splice(ev, NULL, a[1], NULL, 8, 0), EINVAL);
+	CHECK_ERRNO(splice(tm, NULL, a[1], NULL, 8, 0), EINVAL);
+	CHECK_ERRNO(splice(in_fd, NULL, a[1], NULL, 8, 0), EINVAL);
 	CHECK_ERRNO(splice(fd, NULL, fd, NULL, 1, 0), EINVAL);
 	CHECK_ERRNO(splice(a[0], NULL, a[1], NULL, 1, 0), EINVAL);
 	CHECK_ERRNO(splice(a[0], &off, fd, NULL, 1, 0), ESPIPE);

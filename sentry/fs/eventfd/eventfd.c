@@ -125,6 +125,7 @@ static void eventfd_release(struct file *file)
 }
 
 static const struct file_operations eventfd_fops = {
+	.no_splice = true,
 	.release = eventfd_release,
 	.read = eventfd_read,
 	.write = eventfd_write,

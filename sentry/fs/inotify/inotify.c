@@ -218,6 +218,7 @@ static void inotify_release(struct file *file)
 }
 
 static const struct file_operations inotify_fops = {
+	.no_splice = true,
 	.release = inotify_release,
 	.read = inotify_read,
 	.poll = inotify_poll,

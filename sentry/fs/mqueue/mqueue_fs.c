@@ -203,6 +203,7 @@ static uint32_t mq_poll(struct file *file, struct poll_table *pt)
 }
 
 const struct file_operations mq_fops = {
+	.no_splice = true,
 	.open = mq_open_file,
 	.release = mq_release,
 	.flush = mq_flush,

@@ -186,7 +186,7 @@ static long set_capacity(struct pipe *p, uint64_t arg)
 	uint32_t size = (uint32_t)PAGE_SIZE, before;
 	long ret;
 
-	if (arg > 1U << 31 || arg == 0)
+	if (arg > 1U << 31)
 		return -EINVAL;
 	while (size < arg)
 		size *= 2;

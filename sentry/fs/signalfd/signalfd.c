@@ -123,6 +123,7 @@ static void signalfd_release(struct file *file)
 }
 
 static const struct file_operations signalfd_fops = {
+	.no_splice = true,
 	.release = signalfd_release,
 	.read = signalfd_read,
 	.poll = signalfd_poll,

@@ -279,6 +279,7 @@ static void timerfd_release(struct file *file)
 }
 
 static const struct file_operations timerfd_fops = {
+	.no_splice = true,
 	.release = timerfd_release,
 	.read = timerfd_read,
 	.poll = timerfd_poll,
