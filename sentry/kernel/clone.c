@@ -86,7 +86,7 @@ static void copy_fields(struct task *child, const struct task *parent,
 	child->no_new_privs = parent->no_new_privs;
 	child->keep_caps = parent->keep_caps;
 	child->personality = parent->personality;
-	child->timer_slack = parent->timer_slack;
+	child->timer_slack = child->default_timer_slack = parent->timer_slack;
 	child->nice = parent->nice;
 	child->sched_policy = parent->sched_policy;
 	child->sched_priority = parent->sched_priority;

@@ -136,7 +136,7 @@ static int init_group(struct task *t, struct thread_group *g, const struct init_
 static void init_task(struct task *t, const struct init_params *p)
 {
 	t->no_new_privs = p->no_new_privs;
-	t->timer_slack = 50000;
+	t->timer_slack = t->default_timer_slack = 50000;
 	t->altstack_flags = SS_DISABLE;
 	CPU_ZERO(&t->affinity);
 	for (int cpu = 0; cpu < kernel.num_cpus && cpu < CPU_SETSIZE; cpu++)

@@ -198,7 +198,7 @@ struct task {
 	int pdeath_signal;
 	bool no_new_privs, keep_caps;
 	uint64_t personality;
-	uint64_t timer_slack;
+	uint64_t timer_slack, default_timer_slack; /* ns; the default is what the parent had */
 	int nice;
 	int sched_policy, sched_priority;
 	bool sched_reset_on_fork;

@@ -22,6 +22,28 @@ static long fionread(struct file *f, uaddr_t arg)
 	return put_user(arg, (int)left);
 }
 
+/* man 2 ioctl_ficlone: no file system here shares blocks between files. */
+static long no_clone(struct file *dst, unsigned cmd, uint64_t arg)
+{
+	struct file *__put_file src = NULL;
+	struct file_clone_range range = {.src_fd = (int64_t)arg};
+
+	if (cmd == FICLONERANGE && copy_from_user(&range, arg, sizeof(range)))
+		return -EFAULT;
+	src = fd_get((int)range.src_fd);
+	if (!src)
+		return -EBADF;
+	if (src->inode->sb != dst->inode->sb)
+		return -EXDEV;
+	if (S_ISDIR(src->inode->mode) || S_ISDIR(dst->inode->mode))
+		return -EISDIR;
+	if (!S_ISREG(src->inode->mode) || !S_ISREG(dst->inode->mode))
+		return -EINVAL;
+	if (!src->can_read || !dst->can_write || (dst->flags & O_APPEND))
+		return -EBADF;
+	return -EOPNOTSUPP;
+}
+
 SYSCALL_DEFINE3(ioctl, int, fd, unsigned, cmd, uint64_t, arg)
 {
 	struct file *__put_file f = fd_get(fd);
@@ -47,6 +69,9 @@ SYSCALL_DEFINE3(ioctl, int, fd, unsigned, cmd, uint64_t, arg)
 		    !S_ISLNK(f->inode->mode))
 			return -ENOTTY;
 		return put_user(arg, (int64_t)atomic_load(&f->inode->size));
+	case FICLONE:
+	case FICLONERANGE:
+		return no_clone(f, cmd, arg);
 	case FIONREAD:
 		if (S_ISREG(f->inode->mode))
 			return fionread(f, arg);

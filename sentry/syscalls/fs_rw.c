@@ -91,6 +91,8 @@ static ssize_t vector(int fd, uaddr_t iov, int nr, const int64_t *pos, bool writ
 
 	if (!f)
 		return -EBADF;
+	if (pos && !f->has_pos)
+		return -ESPIPE;
 	if (!(write ? f->can_write : f->can_read))
 		return -EBADF;
 	err = iovec_from_user(&it, iov, nr, fast, FAST_IOV, &alloc);

@@ -49,6 +49,22 @@ static int kill_group(struct thread_group *g, int sig, const guest_siginfo_t *gi
 	return group_send_signal(g, sig, &info);
 }
 
+/* The process that a number means, which may be that of any of its threads (man 2 kill names only
+ * processes, but Linux takes both). tasklist_lock held. */
+static struct thread_group *pid_process(const struct pid *pid)
+{
+	if (pid->group)
+		return pid->group;
+	return pid->task ? pid->task->group : NULL;
+}
+
+static int kill_pid(const struct pid *pid, int sig, const guest_siginfo_t *given)
+{
+	struct thread_group *g = pid_process(pid);
+
+	return g ? kill_group(g, sig, given) : -ESRCH;
+}
+
 /* tasklist_lock held. Success if any could be signalled. */
 static int kill_pgrp(struct pid *pgrp, int sig)
 {
@@ -97,7 +113,7 @@ static int kill_number(int nr, int sig)
 	else if (nr == -1)
 		ret = kill_everybody(sig);
 	else if (pid && nr > 0)
-		ret = pid->group ? kill_group(pid->group, sig, NULL) : -ESRCH;
+		ret = kill_pid(pid, sig, NULL);
 	else if (pid)
 		ret = kill_pgrp(pid, sig);
 	read_unlock(&kernel.tasklist_lock);
@@ -180,7 +196,7 @@ SYSCALL_DEFINE3(rt_sigqueueinfo, int, nr, int, sig, uaddr_t, uinfo)
 	if (!pid)
 		return -ESRCH;
 	read_lock(&kernel.tasklist_lock);
-	err = pid->group ? kill_group(pid->group, sig, &info) : -ESRCH;
+	err = kill_pid(pid, sig, &info);
 	read_unlock(&kernel.tasklist_lock);
 	pid_put(pid);
 	return err;
@@ -225,7 +241,7 @@ SYSCALL_DEFINE4(pidfd_send_signal, int, fd, int, sig, uaddr_t, uinfo, unsigned, 
 	}
 	if (!err) {
 		read_lock(&kernel.tasklist_lock);
-		err = pid->group ? kill_group(pid->group, sig, uinfo ? &info : NULL) : -ESRCH;
+		err = kill_pid(pid, sig, uinfo ? &info : NULL);
 		read_unlock(&kernel.tasklist_lock);
 	}
 	pid_put(pid);

@@ -199,7 +199,7 @@ static long prctl_get(struct task *t, int op, const uint64_t a[4])
 	case PR_GET_TID_ADDRESS:
 		return put_user(a[0], t->clear_child_tid);
 	case PR_GET_THP_DISABLE:
-		return 0;
+		return a[0] || a[1] || a[2] || a[3] ? -EINVAL : 0;
 	}
 	return -EINVAL;
 }
@@ -224,7 +224,7 @@ SYSCALL_DEFINE5(prctl, int, op, uint64_t, a2, uint64_t, a3, uint64_t, a4, uint64
 	case PR_SET_SECUREBITS:
 		return change_securebits(t, a2);
 	case PR_SET_TIMERSLACK:
-		t->timer_slack = (int64_t)a2 <= 0 ? 50000 : a2;
+		t->timer_slack = (int64_t)a2 <= 0 ? t->default_timer_slack : a2;
 		return 0;
 	case PR_SET_TIMING:
 		return a2 == PR_TIMING_STATISTICAL ? 0 : -EINVAL;

@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -140,6 +141,25 @@ static void niceness(void)
 	CHECK(wait(&status) > 0 && status == 0);
 }
 
+/* What a child starts with is its default from then on. */
+static void timer_slack_is_inherited(void)
+{
+	int status;
+
+	CHECK_EQ(prctl(PR_SET_TIMERSLACK, 70000), 0);
+	if (!fork()) {
+		prctl(PR_SET_TIMERSLACK, 1);
+		if (prctl(PR_GET_TIMERSLACK) != 1)
+			_exit(1);
+		prctl(PR_SET_TIMERSLACK, 0);
+		_exit(prctl(PR_GET_TIMERSLACK) == 70000 ? 0 : 2);
+	}
+	CHECK(wait(&status) > 0 && status == 0);
+	CHECK_EQ(prctl(PR_SET_TIMERSLACK, 0), 0);
+	CHECK_EQ(prctl(PR_GET_TIMERSLACK), 50000);
+	CHECK_ERRNO(prctl(PR_GET_THP_DISABLE, 1, 0, 0, 0), EINVAL);
+}
+
 static void names(void)
 {
 	struct utsname un;
@@ -222,6 +242,7 @@ int main(void)
 	usage();
 	scheduling();
 	niceness();
+	timer_slack_is_inherited();
 	names();
 	randomness();
 	other_processes_memory();

@@ -436,6 +436,40 @@ static void threads_take_what_they_do_not_block(void)
 	signal(SIGUSR1, SIG_DFL);
 }
 
+static _Atomic pid_t other_tid;
+static _Atomic int other_may_end;
+
+static void *other_thread(void *arg)
+{
+	other_tid = (pid_t)syscall(SYS_gettid);
+	while (!other_may_end)
+		usleep(1000);
+	return NULL;
+}
+
+/* kill takes the number of any thread, and signals its process. */
+static void kill_by_thread_number(void)
+{
+	siginfo_t info = {.si_code = SI_QUEUE};
+	pthread_t th;
+
+	install(SIGUSR1, info_handler, 0);
+	REQUIRE(pthread_create(&th, NULL, other_thread, NULL) == 0);
+	while (!other_tid)
+		usleep(1000);
+	count = 0;
+	CHECK_EQ(kill(other_tid, 0), 0);
+	CHECK_EQ(kill(other_tid, SIGUSR1), 0);
+	while (count < 1)
+		usleep(1000);
+	CHECK_EQ(syscall(SYS_rt_sigqueueinfo, other_tid, SIGUSR1, &info), 0);
+	while (count < 2)
+		usleep(1000);
+	CHECK_EQ(last_info.si_code, SI_QUEUE);
+	other_may_end = 1;
+	pthread_join(th, NULL);
+}
+
 static void bad_arguments(void)
 {
 	struct sigaction sa = {.sa_handler = handler};
@@ -480,6 +514,7 @@ int main(void)
 	default_actions();
 	sigpipe_on_write();
 	threads_take_what_they_do_not_block();
+	kill_by_thread_number();
 	bad_arguments();
 	CHECK_DONE();
 }

@@ -4,8 +4,6 @@
 
 #include "sentry/fs/proc/proc.h"
 
-#define DEFAULT_TIMER_SLACK_NS 50000
-
 /* --- comm
  * ---------------------------------------------------------------------------------------------- */
 
@@ -211,7 +209,7 @@ ssize_t proc_write_timerslack(struct inode *inode, char *s, size_t n)
 		return -EPERM;
 	if (pseudo_parse_int(s, 0, INT64_MAX, &ns))
 		return -EINVAL;
-	t->timer_slack = ns ? (uint64_t)ns : DEFAULT_TIMER_SLACK_NS;
+	t->timer_slack = ns ? (uint64_t)ns : t->default_timer_slack;
 	return (ssize_t)n;
 }
 
