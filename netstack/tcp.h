@@ -120,7 +120,6 @@ const struct tcp_cc *tcp_cc_find(const char *name, size_t len);
 struct cubic_state {
 	double w_max, k, w_est, origin;
 	int64_t epoch; /* start of the current epoch, 0: none */
-	uint32_t cwnd_prior;
 	/* HyStart++, RFC 9406 */
 	uint32_t round_end;
 	uint8_t samples, css_rounds;

@@ -128,10 +128,11 @@ static void cubic_avoid(struct tcp_ep *tp, uint32_t acked, int64_t now)
 	if (!c->epoch)
 		start_epoch(tp, now);
 	t = (now - c->epoch) / 1e9;
-	/* §4.3: what Reno with these parameters would have. */
-	alpha = c->w_est >= (double)c->cwnd_prior / tp->mss
-			? 1.0
-			: 3.0 * (1 - CUBIC_BETA) / (1 + CUBIC_BETA);
+	/*
+	 * §4.3: what Reno with this beta would have. Not 1 above cwnd_prior: Linux stays with the
+	 * smaller one, and at 1 % loss that makes a tenth in goodput.
+	 */
+	alpha = 3.0 * (1 - CUBIC_BETA) / (1 + CUBIC_BETA);
 	c->w_est += alpha * segs / w;
 	if (cubic_at(c, t) < c->w_est) {
 		if (c->w_est > w)
@@ -178,9 +179,9 @@ static uint32_t cubic_ssthresh(struct tcp_ep *tp)
 	double w = (double)tp->cwnd / tp->mss;
 
 	c->epoch = 0;
-	c->cwnd_prior = MIN(tp->cwnd, UINT32_MAX);
 	c->w_max = w < c->w_max ? w * (1 + CUBIC_BETA) / 2 : w;
-	return MIN((uint64_t)(tp->cwnd * CUBIC_BETA), UINT32_MAX);
+	/* Whole segments: Linux counts in these, and what is not whole cannot be sent anyway. */
+	return MIN((uint64_t)(w * CUBIC_BETA) * tp->mss, UINT32_MAX);
 }
 
 static void cubic_timeout(struct tcp_ep *tp)
