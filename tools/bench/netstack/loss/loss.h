@@ -18,11 +18,11 @@
 /* What the link does, each way. */
 struct loss_profile {
 	const char *name;
-	unsigned drop_ppm;   /* TCP segments lost, of a million */
-	unsigned burst;	     /* mean length of a run of losses, 1: independent */
-	unsigned delay_us;   /* one way */
-	unsigned rate_mbit;  /* 10^6 bits a second, of Ethernet frames without preamble */
-	unsigned queue_kb;   /* frames beyond this wait in vain */
+	unsigned drop_ppm;  /* TCP segments lost, of a million */
+	unsigned burst;	    /* mean length of a run of losses, 1: independent */
+	unsigned delay_us;  /* one way */
+	unsigned rate_mbit; /* 10^6 bits a second, of Ethernet frames without preamble */
+	unsigned queue_kb;  /* frames beyond this wait in vain */
 };
 
 /* Shared with the relay's process. */
