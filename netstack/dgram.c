@@ -9,9 +9,6 @@
 #ifndef UDP_GRO
 #define UDP_GRO 104
 #endif
-#ifndef UDP_SEGMENT
-#define UDP_SEGMENT 103
-#endif
 
 ssize_t iov_total(const struct net_msg *m)
 {
@@ -169,6 +166,8 @@ static void put_ip6(struct net_ep *ep, struct net_msg *m, size_t *used, const st
 
 		cmsg_put(m, used, IPPROTO_IPV6, IPV6_PKTINFO, &pi, sizeof(pi));
 	}
+	if (addr_is4(&b->dst)) /* the IPv4 options say whether to show the rest */
+		return;
 	if (o->recvhops) {
 		int v = b->ttl;
 
@@ -192,15 +191,15 @@ void cmsg_put_ip(struct net_ep *ep, struct net_msg *m, size_t *used, const struc
 	}
 	if (ep->family == AF_PACKET)
 		return;
-	if (addr_is4(&b->dst))
-		put_ip4(ep, m, used, b);
-	if (ep->family == AF_INET6)
-		put_ip6(ep, m, used, b);
 	if (b->gso == NBUF_GSO_UDP && b->gso_size) {
 		int v = b->gso_size;
 
 		cmsg_put(m, used, IPPROTO_UDP, UDP_GRO, &v, sizeof(v));
 	}
+	if (ep->family == AF_INET6)
+		put_ip6(ep, m, used, b);
+	if (addr_is4(&b->dst))
+		put_ip4(ep, m, used, b);
 }
 
 /* ------------------------------------------------------------------------------ receive */
@@ -320,83 +319,12 @@ ssize_t dgram_recv_nbuf(struct net_ep *ep, size_t max, int flags, struct nbuf **
 
 /* ------------------------------------------------------------------------------ send */
 
-static int parse_cmsg(struct net_ep *ep, const struct cmsghdr *c, const uint8_t *data, size_t n,
-		      struct dgram_tx *tx)
-{
-	int v = 0;
-
-	memcpy(&v, data, MIN(n, sizeof(v)));
-	if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
-		struct in_pktinfo pi;
-
-		if (n < sizeof(pi))
-			return -EINVAL;
-		memcpy(&pi, data, sizeof(pi));
-		if (pi.ipi_ifindex)
-			tx->oif = pi.ipi_ifindex;
-		addr_set4(&tx->src, pi.ipi_spec_dst.s_addr);
-		tx->src_set = pi.ipi_spec_dst.s_addr != 0;
-	} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
-		struct in6_pktinfo pi;
-
-		if (n < sizeof(pi))
-			return -EINVAL;
-		memcpy(&pi, data, sizeof(pi));
-		if (pi.ipi6_ifindex)
-			tx->oif = pi.ipi6_ifindex;
-		tx->src = pi.ipi6_addr;
-		tx->src_set = !addr_any(&pi.ipi6_addr);
-	} else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TTL) ||
-		   (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_HOPLIMIT)) {
-		if (n < sizeof(int) || v < (c->cmsg_level == IPPROTO_IP ? 1 : -1) || v > 255)
-			return -EINVAL;
-		tx->ttl = v;
-	} else if ((c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_TOS) ||
-		   (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_TCLASS)) {
-		if (n < 1 || v < 0 || v > 255)
-			return -EINVAL;
-		tx->tos = v;
-	} else if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_SEGMENT) {
-		if (n < 2 || ep->protocol != IPPROTO_UDP)
-			return -EINVAL;
-		memcpy(&tx->gso_size, data, 2);
-	} else if (c->cmsg_level != SOL_SOCKET) {
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int parse_control(struct net_ep *ep, const struct net_msg *m, struct dgram_tx *tx)
-{
-	const uint8_t *p = m->control;
-	size_t left = m->control ? m->controllen : 0;
-
-	while (left >= sizeof(struct cmsghdr)) {
-		struct cmsghdr c;
-		size_t step;
-		int err;
-
-		memcpy(&c, p, sizeof(c));
-		if (c.cmsg_len < sizeof(c) || c.cmsg_len > left)
-			return -EINVAL;
-		err = parse_cmsg(ep, &c, p + CMSG_LEN(0), c.cmsg_len - CMSG_LEN(0), tx);
-		if (err)
-			return err;
-		step = CMSG_ALIGN(c.cmsg_len);
-		if (step >= left)
-			break;
-		p += step;
-		left -= step;
-	}
-	return 0;
-}
-
 int dgram_prepare(struct net_ep *ep, const struct net_msg *m, int flags, struct dgram_tx *tx)
 {
 	int scope = 0, err;
 
 	memset(tx, 0, sizeof(*tx));
-	tx->ttl = tx->tos = -1;
+	tx->ttl = tx->tos = tx->dontfrag = -1;
 	tx->gso_size = dgram(ep)->gso_size;
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
@@ -425,7 +353,7 @@ int dgram_prepare(struct net_ep *ep, const struct net_msg *m, int flags, struct 
 	}
 	if (!addr_is4(&tx->dst) && addr_is4(&ep->laddr) && !addr_any(&ep->laddr))
 		return -ENETUNREACH;
-	return m->controllen ? parse_control(ep, m, tx) : 0;
+	return m->controllen ? dgram_parse_control(ep, m, tx) : 0;
 }
 
 struct nbuf *dgram_build(struct net_ep *ep, const struct net_msg *m, size_t n)
@@ -481,7 +409,8 @@ static void fill_ip(struct net_ep *ep, const struct dgram_tx *tx, struct ip_tx *
 	else
 		ip->ttl = v4 ? o->ttl : o->hops;
 	ip->is_mcast_loop = v4 ? o->mcast_loop : o->mcast_loop6;
-	ip->df = pmtu == IP_PMTUDISC_DO || pmtu == IP_PMTUDISC_PROBE || (!v4 && o->dontfrag);
+	ip->df = pmtu == IP_PMTUDISC_DO || pmtu == IP_PMTUDISC_PROBE ||
+		 (!v4 && (tx->dontfrag < 0 ? o->dontfrag : tx->dontfrag));
 }
 
 int dgram_route(struct net_ep *ep, const struct dgram_tx *tx, struct net_path *p, struct ip_tx *ip)
@@ -511,7 +440,7 @@ int dgram_route(struct net_ep *ep, const struct dgram_tx *tx, struct net_path *p
 		if (addr_multicast(&tx->dst))
 			multicast_choice(ep, tx, &k, &src);
 		if (tx->src_set && !addr_is_local(ep->stack, &tx->src) && !k.any_src)
-			return -EINVAL;
+			return addr_is4(&tx->src) ? -ENETUNREACH : -EINVAL;
 		err = path_lookup(ep->stack, &k, p);
 		if (err)
 			return err;

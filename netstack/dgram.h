@@ -30,7 +30,7 @@ struct dgram_tx {
 	struct in6_addr dst, src; /* src unspecified: the endpoint's */
 	bool src_set;
 	int oif;
-	int ttl, tos; /* -1: the endpoint's */
+	int ttl, tos, dontfrag; /* -1: the endpoint's */
 	uint16_t dport;
 	uint16_t gso_size;
 };
@@ -48,6 +48,13 @@ int dgram_ioctl(struct net_ep *ep, unsigned long request, int *value);
 int dgram_shutdown(struct net_ep *ep, int how);
 /* Destination, control messages, flags: fills tx. -EDESTADDRREQ, -EINVAL ... */
 int dgram_prepare(struct net_ep *ep, const struct net_msg *m, int flags, struct dgram_tx *tx);
+/*
+ * control.c: the control messages of a send into tx, whose dst and oif are set. -EINVAL, -EPERM,
+ * -ENODEV.
+ */
+int dgram_parse_control(struct net_ep *ep, const struct net_msg *m, struct dgram_tx *tx);
+/* The same where only SOL_SOCKET's are looked at (TCP, packet endpoints). */
+int socket_check_control(const struct net_msg *m);
 /* Total length of an iovec; -EMSGSIZE. */
 ssize_t iov_total(const struct net_msg *m);
 /* A buffer with `headroom` and the iovec's n bytes. */

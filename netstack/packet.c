@@ -98,6 +98,9 @@ static ssize_t packet_sendmsg(struct net_ep *ep, const struct net_msg *m, int fl
 
 	if (n < 0)
 		return n;
+	err = m->controllen ? socket_check_control(m) : 0;
+	if (err)
+		return err;
 	err = destination(ep, m, &ll, &l);
 	if (err)
 		return err;

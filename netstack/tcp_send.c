@@ -1,4 +1,5 @@
 /* The send queue: bytes from the application into chunks; room and readiness. */
+#include "netstack/dgram.h"
 #include "netstack/tcp.h"
 
 #define COPY_UNLOCKED 4096 /* larger copies are made without the endpoint's lock */
@@ -189,6 +190,8 @@ ssize_t tcp_sendmsg(struct net_ep *ep, const struct net_msg *m, int flags)
 	size_t total = 0, done = 0;
 	int err;
 
+	if (m->controllen && socket_check_control(m))
+		return -EINVAL;
 	for (size_t i = 0; i < m->iovcnt; i++)
 		if (__builtin_add_overflow(total, m->iov[i].iov_len, &total))
 			return -EINVAL;
