@@ -17,6 +17,7 @@
 #ifndef PACKET_VNET_HDR_SZ
 #define PACKET_VNET_HDR_SZ 24
 #endif
+#define AUTO_URING false	  /* measured: docs/NETSTACK.md */
 #define RETRY_DELAY NSEC_PER_MSEC /* until a full device is tried again */
 
 void fd_count_error(struct net_link *l, bool tx)
@@ -38,6 +39,14 @@ int fd_tx_iov(struct fd_link *f, struct fd_queue *q, unsigned i, struct iovec io
 	return n + nbuf_iov(q->tx[i], iov + n, NBUF_FRAGS + 1);
 }
 
+void fd_tx_done(struct fd_queue *q, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		nbuf_put(q->tx[i]);
+	q->ntx -= n;
+	memmove(q->tx, q->tx + n, q->ntx * sizeof(q->tx[0]));
+}
+
 /* Has the queue looked at again when the fd may take more. tx_lock held. */
 static void arm_retry(struct fd_link *f, struct fd_queue *q)
 {
@@ -53,16 +62,10 @@ static void arm_retry(struct fd_link *f, struct fd_queue *q)
 static void drain(struct fd_link *f, struct fd_queue *q)
 {
 	while (q->ntx && !q->gone) {
-		unsigned n = mmsg_send(f, q);
-
-		if (!n) {
+		if (!(q->uring_tx ? uring_send(f, q) : mmsg_send(f, q))) {
 			arm_retry(f, q);
 			return;
 		}
-		for (unsigned i = 0; i < n; i++)
-			nbuf_put(q->tx[i]);
-		q->ntx -= n;
-		memmove(q->tx, q->tx + n, q->ntx * sizeof(q->tx[0]));
 	}
 	atomic_store_explicit(&q->tx_kept, false, memory_order_relaxed);
 }
@@ -154,7 +157,7 @@ static int receive(struct fd_link *f, struct fd_queue *q, int max, struct nbuf_q
 
 	if (q->gone)
 		return -ENODEV;
-	n = mmsg_receive(f, q, max, out);
+	n = q->uring_rx ? uring_receive(f, q, max, out) : mmsg_receive(f, q, max, out);
 	/* A device that the host has taken down gives no frames until it is up again. */
 	return n == -EAGAIN || n == -EINTR || n == -ENETDOWN ? 0 : n;
 }
@@ -198,7 +201,19 @@ int net_link_fd_wait_fd(struct net_link *l, unsigned q)
 {
 	struct fd_link *f = l->priv;
 
-	return l->kind == NET_LINK_FD && q < f->nqueues ? f->queue[q]->fd : -EINVAL;
+	if (l->kind != NET_LINK_FD || q >= f->nqueues)
+		return -EINVAL;
+	return f->wait_fd[q];
+}
+
+enum net_fd_mode net_link_fd_mode(struct net_link *l, int *why)
+{
+	struct fd_link *f = l->priv;
+	bool mmsg = l->kind != NET_LINK_FD || f->uring_error;
+
+	if (why)
+		*why = l->kind != NET_LINK_FD ? -EINVAL : MIN(f->uring_error, 0);
+	return mmsg ? NET_FD_MMSG : NET_FD_URING;
 }
 
 /* ------------------------------------------------------------------------------ life */
@@ -219,6 +234,7 @@ void link_fd_detach(struct net_link *l)
 		armed = q->retry_armed && net_timer_cancel(f->stack, &q->retry);
 		if (armed)
 			q->retry_armed = false;
+		uring_stop(f, q);
 		mutex_unlock(&q->tx_lock);
 		mutex_unlock(&q->rx_lock);
 		if (armed)
@@ -233,6 +249,7 @@ static void fd_release(void *priv)
 	for (unsigned i = 0; i < f->nqueues; i++) {
 		struct fd_queue *q = f->queue[i];
 
+		uring_close(f, q);
 		for (unsigned k = 0; k < FD_RX_BATCH; k++) {
 			nbuf_put(q->slot[k].b);
 			nmem_put(q->slot[k].large);
@@ -318,6 +335,7 @@ static bool add_queue(struct netstack *s, struct fd_link *f, int fd)
 	if (!q)
 		return false;
 	q->fd = fd;
+	f->wait_fd[f->nqueues] = fd;
 	q->retry.fn = retry;
 	mutex_init(&q->rx_lock);
 	mutex_init(&q->tx_lock);
@@ -339,6 +357,23 @@ static int add_queues(const struct net_fd_config *c, struct fd_link *f, unsigned
 	return 0;
 }
 
+/* Rings for all queues or for none. */
+static void open_rings(struct fd_link *f, enum net_fd_mode mode)
+{
+	f->uring_error = 1;
+	if (mode == NET_FD_MMSG || (mode == NET_FD_AUTO && !AUTO_URING))
+		return;
+	f->uring_error = 0;
+	for (unsigned i = 0; i < f->nqueues && !f->uring_error; i++)
+		f->uring_error = uring_open(f, f->queue[i]);
+	for (unsigned i = 0; i < f->nqueues; i++) {
+		if (f->uring_error)
+			uring_close(f, f->queue[i]);
+		else
+			f->wait_fd[i] = uring_wait_fd(f->queue[i]);
+	}
+}
+
 int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct net_link **out)
 {
 	struct net_link_config cfg = c->link;
@@ -349,20 +384,21 @@ int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct ne
 	NET_CONTEXT();
 	if (!c->nfds || c->nfds > NET_FD_MAX_QUEUES)
 		return -EINVAL;
-	if (c->mode == NET_FD_URING)
-		return -EOPNOTSUPP;
 	f = net_alloc(s, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
 	f->stack = s;
 	f->is_tap = c->is_tap;
 	f->vnet_hdr = c->vnet_hdr;
+	f->ether = c->link.type != ARPHRD_NONE;
 	if (!c->vnet_hdr)
 		cfg.features &= ~(NET_F_CSUM | NET_F_TSO4 | NET_F_TSO6 | NET_F_USO);
 	/* A packet socket tells of unfinished checksums with and without a header. */
 	if (c->vnet_hdr || !c->is_tap)
 		cfg.features |= NET_F_TRUSTED;
 	err = add_queues(c, f, &cfg.features);
+	if (!err)
+		open_rings(f, c->mode);
 	if (!err)
 		err = link_register(s, NET_LINK_FD, &cfg, "eth", &fd_ops, f, &l);
 	if (err) {

@@ -52,12 +52,16 @@ struct fd_queue {
 	struct nbuf *tx[FD_TX_BATCH];
 	struct virtio_net_hdr tx_vnet[FD_TX_BATCH];
 	struct net_timer retry; /* tries again to send; holds a reference to the link when armed */
+	struct uring_rx *uring_rx; /* under rx_lock; NULL: system calls on the fd */
+	struct uring_tx *uring_tx; /* under tx_lock; the same */
 };
 
 struct fd_link {
 	struct netstack *stack; /* not counted: the link is */
-	bool is_tap, vnet_hdr;
+	bool is_tap, vnet_hdr, ether;
+	int uring_error; /* why rings are not used: -errno, 0 if they are, 1 if not asked for */
 	unsigned nqueues;
+	int wait_fd[NET_FD_MAX_QUEUES]; /* what net_link_fd_wait_fd answers */
 	struct fd_queue *queue[NET_FD_MAX_QUEUES];
 };
 
@@ -77,13 +81,28 @@ void vnet_from_nbuf(struct virtio_net_hdr *v, const struct nbuf *b);
  */
 int mmsg_receive(struct fd_link *f, struct fd_queue *q, int max, struct nbuf_queue *out);
 /*
- * Sends the first frames of q->tx. Returns how many are done with, sent or refused for good; 0
- * when the fd would block. tx_lock held.
+ * Sends the first frames of q->tx and takes them out; those that the fd refuses for good are
+ * counted. False when the fd would block. tx_lock held.
  */
-unsigned mmsg_send(struct fd_link *f, struct fd_queue *q);
+bool mmsg_send(struct fd_link *f, struct fd_queue *q);
+/* Takes the first n frames out of q->tx. tx_lock held. (link_fd.c) */
+void fd_tx_done(struct fd_queue *q, unsigned n);
 /* The pieces of the i-th waiting frame, its virtio-net header first. Returns their number. */
 int fd_tx_iov(struct fd_link *f, struct fd_queue *q, unsigned i, struct iovec iov[NBUF_FRAGS + 2]);
 /* Counts a frame that the fd refused for good, or a received one that is malformed. */
 void fd_count_error(struct net_link *l, bool tx);
+
+/*
+ * The same by io_uring (link_uring.c). uring_open makes a queue's rings; -errno when the kernel
+ * refuses them or lacks an operation, and what has been made goes with uring_close.
+ */
+int uring_open(struct fd_link *f, struct fd_queue *q);
+int uring_receive(struct fd_link *f, struct fd_queue *q, int max, struct nbuf_queue *out);
+bool uring_send(struct fd_link *f, struct fd_queue *q);
+/* The fd that is readable when uring_receive has work; its number is valid until uring_close. */
+int uring_wait_fd(struct fd_queue *q);
+/* Ends all requests and lets go of the queue's fd. Both locks held, or nobody else there. */
+void uring_stop(struct fd_link *f, struct fd_queue *q);
+void uring_close(struct fd_link *f, struct fd_queue *q);
 
 #endif

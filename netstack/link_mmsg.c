@@ -137,7 +137,7 @@ int mmsg_receive(struct fd_link *f, struct fd_queue *q, int max, struct nbuf_que
 	return f->is_tap ? receive_tap(f, q, max, out) : receive_socket(f, q, max, out);
 }
 
-unsigned mmsg_send(struct fd_link *f, struct fd_queue *q)
+bool mmsg_send(struct fd_link *f, struct fd_queue *q)
 {
 	struct iovec iov[FD_TX_SUBMIT][NBUF_FRAGS + 2];
 	struct mmsghdr mm[FD_TX_SUBMIT];
@@ -156,11 +156,13 @@ unsigned mmsg_send(struct fd_link *f, struct fd_queue *q)
 		}
 		r = sendmmsg(q->fd, mm, n, MSG_DONTWAIT);
 	}
-	if (r >= 0)
-		return r;
-	if (errno == EAGAIN || errno == EINTR)
-		return 0;
-	/* This frame cannot be sent, now or ever (ENOBUFS, EMSGSIZE, ENETDOWN). */
-	fd_count_error(q->link, true);
-	return 1;
+	if (r < 0) {
+		if (errno == EAGAIN || errno == EINTR)
+			return false;
+		/* This frame cannot be sent, now or ever (ENOBUFS, EMSGSIZE, ENETDOWN). */
+		fd_count_error(q->link, true);
+		r = 1;
+	}
+	fd_tx_done(q, r);
+	return true;
 }

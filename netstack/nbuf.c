@@ -58,6 +58,20 @@ struct nbuf *nbuf_alloc(struct npool *p, size_t headroom, size_t size)
 	return b;
 }
 
+struct nbuf *nbuf_from_nmem(struct nmem *m, size_t off, size_t len)
+{
+	struct nbuf *b = buf_object(m->pool);
+
+	if (!b)
+		return NULL;
+	b->mem = m;
+	b->head = m->bytes;
+	b->end = m->bytes + m->size;
+	b->data = m->bytes + off;
+	b->lin = b->len = len;
+	return b;
+}
+
 void nbuf_put(struct nbuf *b)
 {
 	struct npool *p;
@@ -549,9 +563,11 @@ int nbuf_finish_csum(struct nbuf *b)
 
 size_t nbuf_truesize(const struct nbuf *b)
 {
-	size_t n = sizeof(*b) + (b->mem ? b->mem->size : 0);
+	size_t n = sizeof(*b);
 
 	/* Memory that several buffers share is counted by what each of them uses of it. */
+	if (b->mem)
+		n += refcount_read(&b->mem->refs) > 1 ? b->lin : b->mem->size;
 	for (int i = 0; i < b->nfrags; i++) {
 		struct nmem *m = b->frags[i].mem;
 

@@ -117,6 +117,9 @@ void nmem_put(struct nmem *m);
 
 /* An empty buffer whose linear part has `headroom` bytes before data and `size` bytes after. */
 struct nbuf *nbuf_alloc(struct npool *p, size_t headroom, size_t size);
+/* A buffer whose linear part is bytes [off, off + len) of m; takes the reference. NULL: it does
+ * not. */
+struct nbuf *nbuf_from_nmem(struct nmem *m, size_t off, size_t len);
 /* The same from the pool of a stack. */
 struct nbuf *nbuf_alloc_stack(struct netstack *s, size_t headroom, size_t size);
 static inline struct nbuf *nbuf_get(struct nbuf *b)

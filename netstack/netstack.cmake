@@ -4,7 +4,7 @@ file(GLOB netstack_bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/ben
 if(netstack_bench_sources)
   add_executable(netstack_bench EXCLUDE_FROM_ALL ${netstack_bench_sources}
     $<TARGET_OBJECTS:netstack> $<TARGET_OBJECTS:base>)
-  target_link_libraries(netstack_bench PRIVATE moat_flags PkgConfig::LIBBSD m)
+  target_link_libraries(netstack_bench PRIVATE moat_flags PkgConfig::LIBBSD ${URING_LIBRARY} m)
   target_include_directories(netstack_bench PRIVATE ${CMAKE_BINARY_DIR}/include/netstack
     ${CMAKE_BINARY_DIR}/include/base)
 endif()

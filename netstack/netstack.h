@@ -248,9 +248,9 @@ int net_link_add_custom(struct netstack *s, const struct net_link_config *c,
 
 /* How an fd link moves frames. */
 enum net_fd_mode {
-	NET_FD_AUTO,  /* io_uring when the fds and the kernel allow it, else mmsg or readv */
+	NET_FD_AUTO,  /* what is faster as measured: at present MMSG (docs/NETSTACK.md) */
 	NET_FD_MMSG,  /* recvmmsg and sendmmsg (sockets), readv and writev (TAP) */
-	NET_FD_URING, /* -EOPNOTSUPP when refused */
+	NET_FD_URING, /* io_uring where the kernel allows it (net_link_fd_mode tells), else MMSG */
 };
 #define NET_FD_MAX_QUEUES 16
 struct net_fd_config {
@@ -277,8 +277,19 @@ int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct ne
  * nothing was there. -ENETDOWN when the link has been removed; -EIO and others from the fd.
  */
 int net_link_fd_poll(struct net_link *l, unsigned q, int budget);
-/* The fd to wait on for queue q: readable when net_link_fd_poll has work. */
+/*
+ * The fd to wait on for queue q: readable when net_link_fd_poll has work. With io_uring it is the
+ * ring's, belongs to the link, and stays valid (and readable) after removal until the caller's
+ * reference to the link goes; net_link_fd_poll must then have been called once before the first
+ * wait, by the thread that goes on to call it. Without io_uring it is fds[q].
+ */
 int net_link_fd_wait_fd(struct net_link *l, unsigned q);
+/*
+ * How the link moves frames: NET_FD_URING or NET_FD_MMSG. *why (may be NULL): why rings are not
+ * used although asked for, -EPERM or -ENOSYS from io_uring_setup, -EOPNOTSUPP when the kernel lacks
+ * an operation (AF_PACKET needs Linux 6.0, TAP 6.7), or 0.
+ */
+enum net_fd_mode net_link_fd_mode(struct net_link *l, int *why);
 
 /*
  * Gives a received frame to the stack (custom links); consumes the buffer. Runs the whole input

@@ -11,7 +11,7 @@
 
 #define CACHE_MAX (8u << 20)
 
-static const uint32_t class_size[NMEM_CLASSES] = {512, 2048, 4096, 16384, 65536};
+static const uint32_t class_size[NMEM_CLASSES] = {512, 2048, 4096, 16384, 65536, 66048};
 
 int npool_create(void *(*alloc)(void *, size_t), void (*free_fn)(void *, void *), void *ctx,
 		 size_t limit, struct npool **out)

@@ -18,7 +18,7 @@ install_missing() {
 }
 
 BUILD_PACKAGES="gcc libc6-dev make cmake ninja-build pkg-config libseccomp-dev libjansson-dev
-	libcap-dev libbsd-dev libzydis-dev"
+	libcap-dev libbsd-dev libzydis-dev liburing-dev"
 
 # build PRESET FOLDER [TARGET]: configures once, builds what changed.
 build() {

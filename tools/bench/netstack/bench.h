@@ -45,7 +45,7 @@ struct plan {
 int run_plan(const struct plan *p);
 
 /* Netstack's side (ours.c). The link fd is an AF_PACKET socket in our namespace. */
-int ours_open(int packet_fd, int pcap_fd, unsigned mtu);
+int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring);
 int ours_bulk(bool send, double seconds, struct result *r);
 int ours_rr(double seconds, struct result *r);
 /* Opens connections to PORT_ACCEPT at the peer, one after the other. */

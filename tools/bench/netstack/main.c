@@ -1,11 +1,12 @@
 /*
- * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-c capture.pcap] [-n] [test ...]
+ * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-u] [-c capture.pcap] [-n] [test ...]
  *
  * Needs root (or a user namespace with CAP_NET_ADMIN and CAP_NET_RAW): makes two network
  * namespaces and a veth between them, both gone when it ends. Tests: loopback send receive rr
  * connect connect4 dial http idle; all by default. Netstack and Linux take turns, `rounds` times,
  * and medians are printed: as text, or with -m as the table of docs/NETSTACK.md. -o leaves Linux
- * out (to profile netstack), -n prints netstack's counters, -c captures its packets.
+ * out (to profile netstack), -u (--uring) has netstack's link use io_uring, -n prints netstack's
+ * counters, -c captures its packets.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -101,14 +102,15 @@ static int packet_socket(void)
 
 int main(int argc, char **argv)
 {
+	static const struct option longs[] = {{"uring", no_argument, NULL, 'u'}, {0}};
 	struct plan plan = {.seconds = 2, .rounds = 2};
 	struct rlimit rl;
-	bool counters = false;
+	bool counters = false, uring = false;
 	struct tpacket_stats st = {0};
 	socklen_t stlen = sizeof(st);
 	int pcap = -1, fd, c;
 
-	while ((c = getopt(argc, argv, "s:r:c:mno")) != -1) {
+	while ((c = getopt_long(argc, argv, "s:r:c:mnou", longs, NULL)) != -1) {
 		if (c == 's')
 			plan.seconds = atof(optarg);
 		else if (c == 'r')
@@ -121,6 +123,8 @@ int main(int argc, char **argv)
 			pcap = open(optarg, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 		else if (c == 'n')
 			counters = true;
+		else if (c == 'u')
+			uring = true;
 		else
 			return 2;
 	}
@@ -133,7 +137,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	make_namespaces();
 	fd = packet_socket();
-	if (ours_open(fd, pcap, 1500) < 0) {
+	if (ours_open(fd, pcap, 1500, uring) < 0) {
 		fprintf(stderr, "netstack_bench: cannot start the stack\n");
 		return 1;
 	}

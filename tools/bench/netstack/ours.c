@@ -49,7 +49,7 @@ static int up(struct net_link *l)
 	return net_link_set_flags(l, IFF_UP, IFF_UP);
 }
 
-int ours_open(int packet_fd, int pcap_fd, unsigned mtu)
+int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring)
 {
 	struct net_fd_config fc = {.link = {.name = "eth0",
 					    .mtu = mtu,
@@ -57,7 +57,8 @@ int ours_open(int packet_fd, int pcap_fd, unsigned mtu)
 					    .features = NET_F_CSUM | NET_F_TSO4 | NET_F_TSO6},
 				   .fds = {packet_fd},
 				   .nfds = 1,
-				   .vnet_hdr = true};
+				   .vnet_hdr = true,
+				   .mode = uring ? NET_FD_URING : NET_FD_MMSG};
 	struct net_addr_info a = {.family = AF_INET, .prefix = 24};
 	uint32_t be = htonl(OUR_ADDR);
 	struct net_config c;
@@ -77,6 +78,10 @@ int ours_open(int packet_fd, int pcap_fd, unsigned mtu)
 		return 0;
 	if (net_link_add_fd(stack, &fc, &link0) < 0 || up(link0) < 0)
 		return -1;
+	if (uring && net_link_fd_mode(link0, NULL) != NET_FD_URING) {
+		fprintf(stderr, "netstack_bench: the kernel refuses io_uring\n");
+		return -1;
+	}
 	if (pcap_fd >= 0)
 		net_link_capture(link0, pcap_fd, 256);
 	memcpy(&a.addr, &be, 4);
