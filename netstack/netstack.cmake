@@ -13,7 +13,7 @@ file(GLOB loss_bench_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tools/bench/n
 if(loss_bench_sources)
   add_executable(netstack_loss_bench EXCLUDE_FROM_ALL ${loss_bench_sources}
     $<TARGET_OBJECTS:netstack> $<TARGET_OBJECTS:base>)
-  target_link_libraries(netstack_loss_bench PRIVATE moat_flags PkgConfig::LIBBSD m)
+  target_link_libraries(netstack_loss_bench PRIVATE moat_flags PkgConfig::LIBBSD ${URING_LIBRARY} m)
   target_include_directories(netstack_loss_bench PRIVATE ${CMAKE_BINARY_DIR}/include/netstack
     ${CMAKE_BINARY_DIR}/include/base)
 endif()
