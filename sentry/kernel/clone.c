@@ -298,6 +298,7 @@ static int publish(struct task *child, struct task *parent, uint64_t flags)
 	}
 	g->has_child_subreaper = pg->has_child_subreaper || pg->is_child_subreaper;
 	g->tty = pg->tty && tty_get ? tty_get(pg->tty) : NULL;
+	g->parent_thread = flags & CLONE_PARENT ? pg->parent_thread : parent;
 	group_link(g, flags & CLONE_PARENT ? pg->parent : pg, pg->pgrp, pg->session);
 	return 0;
 }

@@ -138,17 +138,45 @@ static struct thread_group *find_reaper(struct thread_group *g)
 	return ns->init != g ? ns->init : NULL;
 }
 
-static void reparent(struct thread_group *child, struct thread_group *reaper)
+static struct task *living_thread(struct thread_group *g)
 {
 	struct task *t;
 
+	for_each_thread (g, t)
+		if (!(atomic_load(&t->flags) & TF_EXITING))
+			return t;
+	return NULL;
+}
+
+/* man 2 PR_SET_PDEATHSIG: the parent that dies is a thread, even if its process goes on. */
+static void parent_thread_died(struct thread_group *child, struct task *heir)
+{
+	struct task *t;
+
+	child->parent_thread = heir;
+	for_each_thread (child, t)
+		if (t->pdeath_signal)
+			group_send_signal(child, t->pdeath_signal, NULL);
+}
+
+/* t exits, other threads of its process live on: one of them has its children now. */
+static void leave_children(struct task *t)
+{
+	struct task *heir = living_thread(t->group);
+	struct thread_group *child;
+
+	TAILQ_FOREACH (child, &t->group->children, sibling)
+		if (child->parent_thread == t)
+			parent_thread_died(child, heir);
+}
+
+static void reparent(struct thread_group *child, struct thread_group *reaper)
+{
 	TAILQ_REMOVE(&child->parent->children, child, sibling);
 	child->parent = reaper;
 	if (reaper)
 		TAILQ_INSERT_TAIL(&reaper->children, child, sibling);
-	for_each_thread (child, t)
-		if (t->pdeath_signal)
-			task_send_signal(t, t->pdeath_signal, NULL);
+	parent_thread_died(child, reaper ? living_thread(reaper) : NULL);
 	child->exit_signal = SIGCHLD;
 	if (child->zombie && notify_parent_exit(child))
 		group_release(child);
@@ -165,20 +193,8 @@ static void kill_namespace(struct pid_ns *ns)
 			group_kill(g, SIGKILL);
 }
 
-static void group_becomes_zombie(struct thread_group *g)
+static void finish_zombie(struct thread_group *g)
 {
-	struct pid_ns *ns = g->tgid->ns;
-	struct thread_group *reaper, *child, *next;
-	bool is_init = ns->init == g;
-
-	check_orphaned_pgrps(g);
-	reaper = find_reaper(g);
-	for (child = TAILQ_FIRST(&g->children); child; child = next) {
-		next = TAILQ_NEXT(child, sibling);
-		reparent(child, reaper);
-	}
-	if (is_init)
-		kill_namespace(ns);
 	g->zombie = true;
 	wake_up_all(&g->tgid->exit_wait, ~0u);
 	if (!g->parent) {
@@ -187,6 +203,51 @@ static void group_becomes_zombie(struct thread_group *g)
 	}
 	if (notify_parent_exit(g))
 		group_release(g);
+}
+
+/* Are the numbers that its dead init still needs the only ones of the namespace? */
+static bool only_init_left(struct pid_ns *ns, struct thread_group *init)
+{
+	unsigned own = 1;
+
+	if (init->pgrp != init->tgid && pid_nr_ns(init->pgrp, ns))
+		own++;
+	if (init->session != init->tgid && init->session != init->pgrp &&
+	    pid_nr_ns(init->session, ns))
+		own++;
+	return pid_ns_population(ns) <= own;
+}
+
+void pid_ns_shrank(struct pid_ns *ns)
+{
+	struct thread_group *init = ns->ending;
+
+	if (!init || !only_init_left(ns, init))
+		return;
+	ns->ending = NULL;
+	finish_zombie(init);
+}
+
+static void group_becomes_zombie(struct thread_group *g)
+{
+	struct pid_ns *ns = g->tgid->ns;
+	struct thread_group *reaper, *child;
+
+	check_orphaned_pgrps(g);
+	reaper = find_reaper(g);
+	/* One that goes can take others of the list along: pid_ns_shrank(). */
+	while ((child = TAILQ_FIRST(&g->children)))
+		reparent(child, reaper);
+	if (ns->init == g) {
+		kill_namespace(ns);
+		/* Its end is seen only when all others of the namespace have been reaped (man 7
+		 * pid_namespaces). Nobody waits for those of a container: it goes as a whole. */
+		if (g->parent && !only_init_left(ns, g)) {
+			ns->ending = g;
+			return;
+		}
+	}
+	finish_zombie(g);
 }
 
 /* --- one thread --------------------------------------------------------------------------------
@@ -320,6 +381,8 @@ static struct platform_ctx *exit_notify(struct task *t, const struct cpu_usage *
 	mutex_unlock(&sh->lock);
 	account_cpu(g, cpu, t);
 	g->num_threads--;
+	if (g->num_threads)
+		leave_children(t);
 	if (t == g->leader)
 		atomic_store(&t->state, TASK_ZOMBIE);
 	else

@@ -40,6 +40,9 @@ int pid_alloc(struct pid_ns *ns, const int32_t *set_tid, unsigned set_tid_size, 
  * or session has the id any more. tasklist_lock held for writing (new ids: not needed). */
 void pid_release_unused(struct pid *p);
 
+/* How many ids there are in ns. */
+unsigned pid_ns_population(struct pid_ns *ns);
+
 /* --- task.c ---------------------------------------------------------------------------------- */
 struct task *task_alloc(void); /* zeroed, one reference, queues ready; NULL: no memory */
 struct thread_group *group_alloc(void);
@@ -97,6 +100,9 @@ int restore_signal_frame(struct task *t);
 /* Ends the current task with this wait status. On return it has no context; t is one reference
  * poorer and may be gone. */
 void do_exit(struct task *t, int status);
+/* An id of ns is free again: if its init has exited and only waited for the others to go, it is a
+ * zombie now (or released). tasklist_lock held for writing. */
+void pid_ns_shrank(struct pid_ns *ns);
 /* The thread that runs do_exit for tasks whose stub died in the guest. 0 or -errno. */
 int dead_context_thread_start(void);
 /* Host threads in kernel_wait_group() look again; tasklist_lock may be held. */

@@ -179,7 +179,15 @@ void pid_release_unused(struct pid *p)
 	mutex_lock(&pid_lock);
 	drop_numbers(p, 0);
 	mutex_unlock(&pid_lock);
+	for (unsigned i = 0; i <= p->depth; i++)
+		pid_ns_shrank(p->numbers[i].ns);
 	pid_put(p);
+}
+
+unsigned pid_ns_population(struct pid_ns *ns)
+{
+	MUTEX_GUARD(&pid_lock);
+	return ns->count;
 }
 
 struct pid *pid_get(struct pid *p)

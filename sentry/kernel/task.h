@@ -65,12 +65,13 @@ struct pid_ns {
 	struct refcount refs;
 	struct pid_ns *parent;
 	unsigned depth;
-	struct thread_group *init; /* its reaper; tasklist_lock */
-	pid_t last;		   /* last number given out */
-	void *table;		   /* nr -> struct pid; kernel/pid.c */
-	unsigned long inum;	   /* for /proc/PID/ns */
-	unsigned count;
-	bool dying;
+	struct thread_group *init;   /* its reaper; tasklist_lock */
+	pid_t last;		     /* last number given out */
+	void *table;		     /* nr -> struct pid; kernel/pid.c */
+	unsigned long inum;	     /* for /proc/PID/ns */
+	unsigned count;		     /* numbers in use; kernel/pid.c */
+	bool dying;		     /* init has exited */
+	struct thread_group *ending; /* init, while it waits for the others to go; tasklist_lock */
 };
 
 enum task_state {
@@ -110,6 +111,8 @@ struct thread_group {
 	struct pid *tgid, *pgrp, *session; /* tasklist_lock */
 	TAILQ_ENTRY(thread_group) pgrp_link, session_link, all_link;
 	struct thread_group *parent; /* real parent process; tasklist_lock */
+	struct task *parent_thread;  /* the thread of parent that made it, or its heir, or NULL;
+					tasklist_lock */
 	TAILQ_HEAD(, thread_group) children;
 	TAILQ_ENTRY(thread_group) sibling;
 	int exit_signal;

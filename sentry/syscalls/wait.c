@@ -67,6 +67,8 @@ static bool eligible(const struct wait_request *w, const struct thread_group *ch
 		return false;
 	if (w->type == P_PGID && child->pgrp != w->pid)
 		return false;
+	if ((w->options & __WNOTHREAD) && child->parent_thread != current)
+		return false;
 	return (w->options & __WALL) || is_clone == !!(w->options & __WCLONE);
 }
 

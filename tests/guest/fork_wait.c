@@ -1,6 +1,8 @@
 /* fork, vfork, exit, wait4, waitid, reparenting. */
 #include <sched.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -246,6 +248,45 @@ static void parent_death_signal(void)
 	close(p[0]);
 }
 
+static int ready[2], made[2], go_on[2];
+
+static void *fork_and_end(void *arg)
+{
+	pid_t pid = fork();
+	char c = 0;
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGUSR1);
+		write(ready[1], "r", 1);
+		for (;;)
+			pause();
+	}
+	write(made[1], "m", 1);
+	read(go_on[0], &c, 1);
+	return (void *)(intptr_t)pid;
+}
+
+/* The parent that dies is the thread that forked, and __WNOTHREAD means its children. */
+static void parent_thread_death_signal(void)
+{
+	int status;
+	pthread_t t;
+	void *pid;
+	char c;
+
+	check_failures = 0;
+	REQUIRE(pipe(ready) == 0 && pipe(made) == 0 && pipe(go_on) == 0);
+	REQUIRE(pthread_create(&t, NULL, fork_and_end, NULL) == 0);
+	REQUIRE(read(ready[0], &c, 1) == 1 && read(made[0], &c, 1) == 1);
+	CHECK_ERRNO(waitpid(-1, &status, WNOHANG | __WNOTHREAD), ECHILD);
+	CHECK_EQ(waitpid(-1, &status, WNOHANG), 0);
+	write(go_on[1], "g", 1);
+	pthread_join(t, &pid);
+	CHECK_EQ(waitpid(-1, &status, 0), (intptr_t)pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGUSR1);
+	_exit(check_failures);
+}
+
 static void process_groups(void)
 {
 	int status;
@@ -343,6 +384,8 @@ static void many_children(void)
 
 int main(void)
 {
+	int status;
+
 	statuses();
 	memory_is_private();
 	vfork_shares_and_waits();
@@ -352,6 +395,8 @@ int main(void)
 	sigchld_tells();
 	orphans_go_to_the_subreaper();
 	parent_death_signal();
+	/* In a process that inherits nobody's children. */
+	CHECK_EQ(waitpid(child_that(parent_thread_death_signal), &status, 0) > 0 && !status, 1);
 	process_groups();
 	sessions();
 	clone_flag_errors();

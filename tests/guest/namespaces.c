@@ -1,4 +1,5 @@
 /* Pid and UTS namespaces, unshare, setns by pidfd. Needs CAP_SYS_ADMIN. */
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
@@ -93,6 +94,90 @@ static int unshared_pid(void)
 	return 0;
 }
 
+/* Whoever learns of init's end knows that nobody else is left. */
+static void init_ends_last(void)
+{
+	int p[2], status;
+	pid_t pid;
+	char c;
+
+	REQUIRE(pipe2(p, O_NONBLOCK) == 0);
+	pid = raw_clone(CLONE_NEWPID);
+	if (pid == 0) {
+		for (int i = 0; i < 20; i++)
+			if (fork() == 0)
+				for (;;)
+					pause();
+		_exit(7);
+	}
+	REQUIRE(pid > 0);
+	close(p[1]);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	CHECK_EQ(read(p[0], &c, 1), 0); /* no writer, not EAGAIN */
+	close(p[0]);
+}
+
+/* A member whose parent is outside must be reaped from there first. */
+static int init_waits_for_zombies(void)
+{
+	pid_t init, other;
+	siginfo_t info;
+	int status;
+
+	CHECK_EQ(unshare(CLONE_NEWPID), 0);
+	init = fork();
+	if (init == 0)
+		for (;;)
+			pause();
+	other = fork();
+	if (other == 0)
+		for (;;)
+			pause();
+	REQUIRE(init > 0 && other > 0);
+	CHECK_EQ(kill(init, SIGKILL), 0);
+	CHECK_EQ(waitid(P_PID, (id_t)other, &info, WEXITED | WNOWAIT), 0);
+	CHECK_EQ(info.si_status, SIGKILL);
+	CHECK_EQ(waitpid(init, &status, WNOHANG), 0);
+	CHECK_EQ(waitpid(other, &status, 0), other);
+	CHECK_EQ(waitpid(init, &status, 0), init);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	return 0;
+}
+
+/* Nobody reaps the members, and the last of them takes init along. */
+static int init_of_ignored_children(void)
+{
+	pid_t pid;
+
+	signal(SIGCHLD, SIG_IGN);
+	CHECK_EQ(unshare(CLONE_NEWPID), 0);
+	pid = fork();
+	if (pid == 0)
+		for (;;)
+			pause();
+	for (int i = 0; i < 5; i++)
+		if (fork() == 0)
+			for (;;)
+				pause();
+	CHECK_EQ(kill(pid, SIGKILL), 0);
+	CHECK_ERRNO(waitpid(-1, NULL, 0), ECHILD);
+	CHECK_ERRNO(kill(pid, 0), ESRCH);
+	return 0;
+}
+
+static int init_has_no_sibling(void)
+{
+	pid_t pid = raw_clone(CLONE_NEWPID);
+	int status;
+
+	if (pid == 0)
+		_exit(raw_clone(CLONE_PARENT) == -1 && errno == EINVAL ? 0 : 1);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_EQ(status, 0);
+	return 0;
+}
+
 static void join_by_pidfd(void)
 {
 	char name[100];
@@ -153,6 +238,10 @@ int main(void)
 		CHECK_EQ(in_child(uts), 0);
 		new_pid_namespace();
 		CHECK_EQ(in_child(unshared_pid), 0);
+		init_ends_last();
+		CHECK_EQ(in_child(init_waits_for_zombies), 0);
+		CHECK_EQ(in_child(init_of_ignored_children), 0);
+		CHECK_EQ(in_child(init_has_no_sibling), 0);
 		join_by_pidfd();
 		CHECK_EQ(in_child(mounts_are_private), 0);
 		CHECK(access("/mnt/only-here", F_OK) != 0);
