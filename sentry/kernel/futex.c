@@ -90,7 +90,7 @@ void futex_wake_waiter(struct futex_bucket *b, struct futex_waiter *w)
 	struct task *t = task_get(w->task);
 
 	TAILQ_REMOVE(&b->waiters, w, link);
-	/* From here on w, on its task's stack, may be gone. */
+	/* From here on w is its task's, and may be gone. */
 	atomic_store_explicit(&w->bucket, NULL, memory_order_release);
 	task_wake(t);
 	task_put(t);
@@ -159,27 +159,82 @@ static long wait_restart(struct task *t, struct restart_block *rb)
 			  (uint32_t)rb->arg[3]);
 }
 
-long futex_wait(struct task *t, uaddr_t uaddr, unsigned flags, uint32_t val, int64_t deadline,
-		uint32_t bitset)
+static void set_restart(struct task *t, uaddr_t uaddr, unsigned flags, uint32_t val,
+			int64_t deadline, uint32_t bitset)
 {
-	struct futex_waiter w = {.task = t, .bitset = bitset, .uaddr = uaddr};
-	int ret;
-
-	if (!bitset)
-		return -EINVAL;
-	ret = futex_get_key(t, uaddr, flags, &w.key);
-	if (!ret)
-		ret = wait_setup(&w, val);
-	if (ret)
-		return ret;
-	ret = futex_block(&w, deadline);
-	if (ret != -ERESTARTSYS || deadline == NO_DEADLINE)
-		return ret;
 	t->restart = (struct restart_block){
 		.fn = wait_restart,
 		.deadline = deadline,
 		.arg = {uaddr, flags, val, bitset},
 	};
+}
+
+/* Woken, or not: the result, or -ESUSPENDED again. `ret`: what wait_block() would have said. */
+static long sleep_more(struct task *t, int ret);
+
+static long sleep_resumed(struct task *t)
+{
+	return sleep_more(t, wait_resumed(t->futex_sleep->deadline));
+}
+
+static long sleep_more(struct task *t, int ret)
+{
+	struct futex_sleep *s = t->futex_sleep;
+	struct futex_waiter *w = &s->waiter;
+
+	if (!ret) {
+		wait_prepare();
+		if (!atomic_load_explicit(&w->bucket, memory_order_acquire))
+			return 0;
+		ret = (int)wait_suspend(sleep_resumed, s->deadline);
+		if (ret == -ESUSPENDED)
+			return ret;
+	}
+	if (!futex_unqueue(w))
+		return 0;
+	if (ret != -ERESTARTSYS || s->deadline == NO_DEADLINE)
+		return ret;
+	set_restart(t, w->uaddr, s->flags, s->val, s->deadline, w->bitset);
+	return -ERESTART_RESTARTBLOCK;
+}
+
+/* NULL: this wait takes a thread. */
+static struct futex_sleep *sleep_without_thread(struct task *t)
+{
+	if (!may_suspend(t))
+		return NULL;
+	if (!t->futex_sleep)
+		t->futex_sleep = calloc(1, sizeof(*t->futex_sleep));
+	return t->futex_sleep;
+}
+
+long futex_wait(struct task *t, uaddr_t uaddr, unsigned flags, uint32_t val, int64_t deadline,
+		uint32_t bitset)
+{
+	struct futex_waiter here = {.task = t, .bitset = bitset, .uaddr = uaddr}, *w = &here;
+	struct futex_sleep *s;
+	int ret;
+
+	if (!bitset)
+		return -EINVAL;
+	ret = futex_get_key(t, uaddr, flags, &here.key);
+	if (ret)
+		return ret;
+	s = sleep_without_thread(t);
+	if (s) {
+		*s = (struct futex_sleep){
+			.waiter = here, .flags = flags, .val = val, .deadline = deadline};
+		w = &s->waiter;
+	}
+	ret = wait_setup(w, val);
+	if (ret)
+		return ret;
+	if (s)
+		return sleep_more(t, 0);
+	ret = futex_block(w, deadline);
+	if (ret != -ERESTARTSYS || deadline == NO_DEADLINE)
+		return ret;
+	set_restart(t, uaddr, flags, val, deadline, bitset);
 	return -ERESTART_RESTARTBLOCK;
 }
 

@@ -53,6 +53,14 @@ struct futex_waiter {
 	struct task *owner; /* counted; of the futex that it waits for; pi_lock */
 };
 
+/* A wait that no thread sleeps for; one per task. */
+struct futex_sleep {
+	struct futex_waiter waiter;
+	unsigned flags;
+	uint32_t val;
+	int64_t deadline;
+};
+
 #define FUTEX_KEY_PRIVATE 1 /* flags of futex_get_key: FUTEX_PRIVATE_FLAG given */
 
 int futex_get_key(struct task *t, uaddr_t uaddr, unsigned flags, struct futex_key *key);

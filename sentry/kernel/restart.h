@@ -9,6 +9,7 @@
 #define ERESTARTNOINTR 513	  /* always restart */
 #define ERESTARTNOHAND 514	  /* restart only if no handler ran */
 #define ENOIOCTLCMD 515		  /* no such ioctl: becomes ENOTTY */
+#define ESUSPENDED 520		  /* no result yet: see wait_suspend(); never seen by the guest */
 #define ERESTART_RESTARTBLOCK 516 /* restart through restart_syscall(2) with task->restart */
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sentry/kernel/lifecycle.h"
+#include "sentry/kernel/restart.h"
 #include "sentry/kernel/strace.h"
 #include "sentry/mm/mm.h"
 #include "sentry/syscalls/syscall.h"
@@ -31,7 +32,8 @@ static long traced(struct task *t, uint32_t nr, const struct syscall_args *args,
 	return ret;
 }
 
-static void run_syscall(struct task *t, struct guest_regs *regs)
+/* False: no result yet. */
+static bool run_syscall(struct task *t, struct guest_regs *regs)
 {
 	uint32_t nr = (uint32_t)regs->orig_rax;
 	struct syscall_args args = {
@@ -45,8 +47,22 @@ static void run_syscall(struct task *t, struct guest_regs *regs)
 		ret = traced(t, nr, &args, fn);
 	else
 		ret = likely(fn != NULL) ? fn(t, &args) : not_implemented(nr);
+	if (unlikely(ret == -ESUSPENDED))
+		return false;
 	/* execve has another context now. */
 	platform_regs(t->ctx)->rax = ret;
+	return true;
+}
+
+/* What a suspended syscall does when it has been woken. */
+static bool run_continuation(struct task *t)
+{
+	long ret = t->continuation(t);
+
+	if (ret == -ESUSPENDED)
+		return false;
+	platform_regs(t->ctx)->rax = ret;
+	return true;
 }
 
 static void run_fault(struct task *t, const struct platform_event *event)
@@ -88,12 +104,16 @@ static bool leave_sentry(struct task *t)
 	return true;
 }
 
-static void run_event(struct task *t, const struct platform_event *event)
+/* False: the task's syscall waits, without a thread. */
+static bool run_event(struct task *t, const struct platform_event *event)
 {
+	if (event->kind == EVENT_DEAD)
+		group_kill(t->group, SIGKILL);
+	if (t->continuation)
+		return run_continuation(t);
 	switch (event->kind) {
 	case EVENT_SYSCALL:
-		run_syscall(t, platform_regs(t->ctx));
-		break;
+		return run_syscall(t, platform_regs(t->ctx));
 	case EVENT_FAULT:
 		t->in_syscall = false;
 		run_fault(t, event);
@@ -102,9 +122,10 @@ static void run_event(struct task *t, const struct platform_event *event)
 		t->in_syscall = false;
 		break;
 	case EVENT_DEAD:
-		group_kill(t->group, SIGKILL);
+	case EVENT_CONTINUE:
 		break;
 	}
+	return true;
 }
 
 void worker_main(void)
@@ -116,8 +137,18 @@ void worker_main(void)
 	while ((ctx = platform_next(ctx, full, &event))) {
 		struct task *t = platform_owner(ctx);
 
+		bool done;
+
 		current = t;
-		run_event(t, &event);
+		done = run_event(t, &event);
+		while (unlikely(!done) && !task_let_go(t))
+			done = run_continuation(t);
+		if (unlikely(!done)) {
+			/* Somebody else's from now on. */
+			current = NULL;
+			ctx = NULL;
+			continue;
+		}
 		if (unlikely(atomic_load_explicit(&t->flags, memory_order_relaxed) & TF_WORK) ||
 		    unlikely(has_restart_code(t))) {
 			if (!leave_sentry(t)) {
@@ -125,7 +156,7 @@ void worker_main(void)
 				continue;
 			}
 		}
-		full = event.kind != EVENT_SYSCALL;
+		full = event.kind != EVENT_SYSCALL && event.kind != EVENT_CONTINUE;
 		if (atomic_load_explicit(&t->flags, memory_order_relaxed) & TF_FULL_REGS) {
 			atomic_fetch_and(&t->flags, ~TF_FULL_REGS);
 			full = true;

@@ -86,6 +86,7 @@ void task_put(struct task *t)
 	if (t->group)
 		group_put(t->group);
 	mutex_destroy(&t->cred_lock);
+	free(t->futex_sleep);
 	free(t);
 }
 

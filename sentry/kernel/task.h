@@ -164,10 +164,13 @@ struct task {
 	TAILQ_ENTRY(task) thread_link;
 	struct pid *pid; /* the thread id */
 	char comm[TASK_COMM_LEN];
-	_Atomic uint32_t flags;	    /* TF_* */
-	_Atomic int state;	    /* enum task_state, for /proc */
-	_Atomic uint32_t wake_word; /* kernel/wait.c */
-	struct parker *parker;	    /* of the thread that sleeps for it; kernel/wait.c */
+	_Atomic uint32_t flags;		      /* TF_* */
+	_Atomic int state;		      /* enum task_state, for /proc */
+	_Atomic uint32_t wake_word;	      /* kernel/wait.c */
+	struct parker *parker;		      /* of the thread that sleeps for it; kernel/wait.c */
+	long (*continuation)(struct task *t); /* of a syscall that waits without one; [owner] */
+	struct ktimer wait_timer;	      /* likewise */
+	struct futex_sleep *futex_sleep;      /* kernel/futex.c; NULL until the first wait */
 
 	struct mm *mm;	     /* [owner] writes under group->lock; readers task_mm_get() */
 	struct files *files; /* likewise task_files_get() */

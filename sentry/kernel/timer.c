@@ -19,6 +19,7 @@ static pthread_cond_t tree_changed; /* an earlier deadline came in */
 static pthread_cond_t fn_done = PTHREAD_COND_INITIALIZER;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_t timer_thread;
+static int64_t sleeps_until; /* the timer thread; timer_lock */
 static RB_HEAD(ktimer_tree, ktimer) timers = RB_INITIALIZER(&timers);
 
 static int ktimer_compare(const struct ktimer *a, const struct ktimer *b)
@@ -46,6 +47,7 @@ static void wait_for_first(void)
 	struct ktimer *first = RB_MIN(ktimer_tree, &timers);
 	struct timespec until;
 
+	sleeps_until = first ? first->deadline : INT64_MAX;
 	if (!first) {
 		pthread_cond_wait(&tree_changed, &timer_lock.m);
 		return;
@@ -107,8 +109,12 @@ void ktimer_arm(struct ktimer *t, int64_t deadline)
 	t->deadline = deadline;
 	t->armed = true;
 	RB_INSERT(ktimer_tree, &timers, t);
-	if (RB_MIN(ktimer_tree, &timers) == t)
+	/* Most are cancelled before their time: it wakes up for some of those, and is spared a
+	 * wake-up for most others. */
+	if (deadline < sleeps_until) {
+		sleeps_until = deadline;
 		pthread_cond_signal(&tree_changed);
+	}
 }
 
 static bool cancel_locked(struct ktimer *t)

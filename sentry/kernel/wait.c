@@ -3,10 +3,12 @@
 #include <errno.h>
 
 #include "base/parker.h"
+#include "sentry/kernel/restart.h"
+#include "sentry/kernel/strace.h"
 #include "sentry/kernel/task.h"
 
 /* task->wake_word */
-enum { WAKE_ARMED, WAKE_WOKEN, WAKE_SLEEPING };
+enum { WAKE_ARMED, WAKE_WOKEN, WAKE_SLEEPING, WAKE_SUSPENDED };
 
 __thread struct task *current;
 
@@ -109,8 +111,14 @@ void wait_prepare(void)
 
 void task_wake(struct task *t)
 {
-	if (atomic_exchange(&t->wake_word, WAKE_WOKEN) == WAKE_SLEEPING)
+	switch (atomic_exchange(&t->wake_word, WAKE_WOKEN)) {
+	case WAKE_SLEEPING:
 		parker_wake(t->parker); /* which its thread keeps until it has taken this */
+		break;
+	case WAKE_SUSPENDED:
+		platform_continue(t->ctx); /* nobody else's: the task cannot end before */
+		break;
+	}
 }
 
 static bool must_leave(struct task *t, bool interruptible)
@@ -154,4 +162,55 @@ int wait_block(int64_t deadline, bool interruptible)
 	if (must_leave(t, interruptible))
 		return -ERESTARTSYS;
 	return ret;
+}
+
+/* --- without a thread --------------------------------------------------------------------------
+ */
+
+bool may_suspend(struct task *t)
+{
+	return !strace_enabled && platform_may_suspend(t->ctx);
+}
+
+static void deadline_passed(struct ktimer *timer)
+{
+	task_wake((struct task *)((char *)timer - offsetof(struct task, wait_timer)));
+}
+
+long wait_suspend(long (*fn)(struct task *t), int64_t deadline)
+{
+	struct task *t = current;
+
+	if (must_leave(t, true))
+		return -ERESTARTSYS;
+	if (deadline != NO_DEADLINE && deadline <= monotonic_ns())
+		return -ETIMEDOUT;
+	t->continuation = fn;
+	atomic_store_explicit(&t->state, TASK_SLEEPING, memory_order_relaxed);
+	t->nvcsw++;
+	if (deadline != NO_DEADLINE) {
+		ktimer_init(&t->wait_timer, deadline_passed);
+		ktimer_arm(&t->wait_timer, deadline);
+	}
+	return -ESUSPENDED;
+}
+
+int wait_resumed(int64_t deadline)
+{
+	struct task *t = current;
+
+	if (deadline != NO_DEADLINE)
+		ktimer_cancel_sync(&t->wait_timer);
+	t->continuation = NULL;
+	atomic_store_explicit(&t->state, TASK_RUNNING, memory_order_relaxed);
+	if (must_leave(t, true))
+		return -ERESTARTSYS;
+	return deadline != NO_DEADLINE && deadline <= monotonic_ns() ? -ETIMEDOUT : 0;
+}
+
+bool task_let_go(struct task *t)
+{
+	uint32_t armed = WAKE_ARMED;
+
+	return atomic_compare_exchange_strong(&t->wake_word, &armed, WAKE_SUSPENDED);
 }

@@ -73,6 +73,22 @@ int wait_block(int64_t deadline, bool interruptible);
 /* Wakes t out of wait_block. Any thread, any locks. The caller keeps t alive. */
 void task_wake(struct task *t);
 
+/*
+ * Waiting without a thread, for what is waited for most. A syscall that has armed the wake word and
+ * queued itself returns wait_suspend(fn, deadline). If that is -ESUSPENDED, nobody runs the task
+ * until task_wake(), a signal, a kill or the deadline; then some worker calls fn(task), which finds
+ * out why and returns the syscall's result, or suspends again. Everything that must live until then
+ * is in the task. Other results are wait_block()'s, at once. Only where may_suspend() says so.
+ */
+bool may_suspend(struct task *t);
+long wait_suspend(long (*fn)(struct task *t), int64_t deadline);
+/* In fn: what wait_block() would return for a task that is to sleep until deadline. Ends the
+ * suspension: wait_suspend() may begin another. */
+int wait_resumed(int64_t deadline);
+/* The run loop: lets go of a task whose syscall has returned -ESUSPENDED. False: it has been woken
+ * already, and is still the caller's. */
+bool task_let_go(struct task *t);
+
 #define wait_event_ex(q, cond, deadline, interruptible, events)                                    \
 	({                                                                                         \
 		struct wait_entry we_;                                                             \

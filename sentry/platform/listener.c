@@ -83,6 +83,13 @@ void listener_reply(struct platform_ctx *ctx)
 	respond(ctx->listener, id, false);
 }
 
+void listener_wake_here(struct listener *l, bool here)
+{
+	__u64 flags = here ? SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP : 0;
+
+	ioctl(l->fd, SECCOMP_IOCTL_NOTIF_SET_FLAGS, flags);
+}
+
 static bool args_equal(const struct seccomp_data *data, const uint64_t args[6])
 {
 	return !memcmp(data->args, args, 6 * sizeof(uint64_t));

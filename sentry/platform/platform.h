@@ -31,6 +31,7 @@ enum platform_event_kind {
 	EVENT_SYSCALL,	   /* regs->orig_rax is the number; rip is past the instruction */
 	EVENT_FAULT,	   /* a synchronous signal: fields below */
 	EVENT_INTERRUPTED, /* kicked; registers are whole, orig_rax is -1 */
+	EVENT_CONTINUE,	   /* platform_continue() was called; registers as they were left */
 	EVENT_DEAD,	   /* the stub died or tampered: the process must be killed; no registers */
 };
 
@@ -100,6 +101,11 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 				   struct platform_event *event);
 /* Lets ctx run (full register load) without waiting for it: for a new child. */
 int platform_resume(struct platform_ctx *ctx);
+/* May the worker that runs ctx's event leave it, and take the next one by platform_next(NULL)? */
+bool platform_may_suspend(struct platform_ctx *ctx);
+/* Gives a context that was left so to some worker, as EVENT_CONTINUE: to the calling thread after
+ * its present event if that is a worker, otherwise to an idle one. Any thread, any locks, once. */
+void platform_continue(struct platform_ctx *ctx);
 /* Makes ctx report an event soon. If a worker owns it, its next resume reports EVENT_INTERRUPTED
  * at once. Any thread; never blocks. The caller makes sure that ctx is not freed meanwhile. */
 void platform_kick(struct platform_ctx *ctx);

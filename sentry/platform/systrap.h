@@ -64,6 +64,7 @@ struct platform_ctx {
 	uint64_t notif_id;	/* an unanswered doorbell, or 0 */
 	_Atomic int kick_looks; /* how often the watchdog has found it kicked and in the guest */
 	_Atomic int kicked;
+	bool suspended;	   /* on the ready queue to be continued, not with an event */
 	bool start;	   /* on the ready queue to be resumed, not with an event */
 	bool fast;	   /* the last event came through the patched entry */
 	bool fpu_live;	   /* the guest's FPU state is in the CPU of the stub */
@@ -121,6 +122,8 @@ struct worker {
 	struct parker *parker;
 	struct listener *lead; /* whose leader it is */
 	struct platform_ctx *cur;
+	struct platform_ctx *next; /* to be continued after the present event, or NULL */
+	bool crowded;		   /* cur is such a one, and its waker runs on this CPU */
 	pid_t tid;
 };
 
@@ -193,6 +196,8 @@ void listener_put(struct listener *l);
  * context whose command the caller waits for, or NULL. */
 struct platform_ctx *listener_receive(struct listener *l, struct platform_ctx *mine);
 void listener_reply(struct platform_ctx *ctx); /* answers ctx's open doorbell */
+/* Do answers wake the stub on the CPU of whoever answers (as they do at first), or on any? */
+void listener_wake_here(struct listener *l, bool here);
 void listener_interrupt(struct listener *l);
 
 /* worker.c */

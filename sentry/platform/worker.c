@@ -170,6 +170,10 @@ void platform_block_begin(void)
 
 	if (!w)
 		return;
+	if (w->next) {
+		worker_dispatch(w->next);
+		w->next = NULL;
+	}
 	if (w->lead)
 		worker_drop_lead(w);
 	else if (w->cur)
@@ -294,6 +298,21 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin)
 	ctx_post_batch(ctx);
 	ctx_wake_stub(ctx, turn);
 	return true;
+}
+
+/* Likewise, for a context that the one before it, just given away by this worker, has woken: side
+ * by side on one CPU each would only wait for the other. */
+static bool give_elsewhere(struct platform_ctx *ctx, uint32_t turn)
+{
+	struct listener *l = ctx->listener;
+	bool given;
+
+	listener_get(l);
+	listener_wake_here(l, false);
+	given = give_to_guest(ctx, turn, false);
+	listener_wake_here(l, true);
+	listener_put(l);
+	return given;
 }
 
 /* True if the context gave back the turn, and we own it now. */
@@ -441,6 +460,33 @@ static struct platform_ctx *take_pooled(struct worker *w)
 	return ctx;
 }
 
+bool platform_may_suspend(struct platform_ctx *ctx)
+{
+	/* A batch belongs to the worker that put it off. */
+	return !systrap.futex_mode && !ctx->nbatch && worker_self()->cur == ctx;
+}
+
+void platform_continue(struct platform_ctx *ctx)
+{
+	struct worker *w = self;
+
+	ctx->suspended = true;
+	/* One here costs no change of threads; more had better go to other CPUs. */
+	if (w && w->cur && !w->next)
+		w->next = ctx;
+	else
+		worker_dispatch(ctx);
+}
+
+static struct platform_ctx *continue_ctx(struct worker *w, struct platform_ctx *ctx,
+					 struct platform_event *event)
+{
+	ctx->suspended = false;
+	w->cur = ctx;
+	event->kind = ctx->as->dead ? EVENT_DEAD : EVENT_CONTINUE;
+	return ctx;
+}
+
 static bool go_idle(struct worker *w)
 {
 	bool work;
@@ -456,13 +502,17 @@ static bool go_idle(struct worker *w)
 	return !systrap.down;
 }
 
-static struct platform_ctx *next_loop(struct worker *w, struct platform_event *event)
+static struct platform_ctx *next_loop(struct worker *w, bool gave, struct platform_event *event)
 {
+	w->crowded = gave && w->next;
 	for (;;) {
-		struct platform_ctx *ctx = take_pooled(w);
+		struct platform_ctx *ctx = w->next ? w->next : take_pooled(w);
 
+		w->next = NULL;
 		if (systrap.down)
 			return NULL;
+		if (ctx && ctx->suspended)
+			return continue_ctx(w, ctx, event);
 		if (ctx && ctx->start) {
 			ctx->start = false;
 			return platform_next(ctx, true, event);
@@ -492,13 +542,13 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 	w->cur = NULL;
 	if (ctx) {
 		uint32_t turn = full || !ctx->fast || !ctx->fpu_live ? TURN_RESUME : TURN_FAST;
-		bool spin = !ctx->nbatch && may_spin(ctx);
+		bool spin = !ctx->nbatch && !w->next && !w->crowded && may_spin(ctx);
 
 		if (!spin)
 			ctx->resumed_at = monotonic_ns();
 		/* Once given away, ctx may be claimed and ended by another worker. */
 		ctx_get(ctx);
-		if (!give_to_guest(ctx, turn, spin)) {
+		if (!(w->crowded ? give_elsewhere(ctx, turn) : give_to_guest(ctx, turn, spin))) {
 			ctx_put(ctx);
 			ctx->regs.orig_rax = ~0ULL;
 			ctx->event = (struct platform_event){.kind = EVENT_INTERRUPTED};
@@ -521,7 +571,7 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 			ctx_put(ctx);
 		}
 	}
-	return next_loop(w, event);
+	return next_loop(w, ctx != NULL, event);
 }
 
 int platform_resume(struct platform_ctx *ctx)
