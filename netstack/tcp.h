@@ -135,11 +135,11 @@ TAILQ_HEAD(tcp_chunk_list, tcp_chunk);
 TAILQ_HEAD(tcp_seg_list, tcp_seg);
 
 struct tcp_listener {
-	int backlog;
-	unsigned queued;      /* connections waiting for accept */
-	atomic_uint requests; /* SYN-RECEIVED */
-	struct tcp_child_list queue;
-	int64_t cookie_until; /* syncookies were sent lately: valid until */
+	atomic_uint backlog;
+	atomic_uint queued;	     /* connections waiting for accept, and places reserved */
+	atomic_uint requests;	     /* SYN-RECEIVED */
+	struct tcp_child_list queue; /* under the listener's lock */
+	atomic_llong cookie_until;   /* syncookies were sent lately: valid until */
 };
 
 struct tcp_ep {

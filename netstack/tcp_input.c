@@ -99,6 +99,8 @@ static bool validate(struct tcp_ep *tp, const struct tcp_header *h)
 	return true;
 }
 
+static void data_input(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *h);
+
 /* ------------------------------------------------------------------------------ SYN-SENT */
 
 static void learn_syn_options(struct tcp_ep *tp, const struct tcp_header *h)
@@ -122,6 +124,19 @@ static void learn_syn_options(struct tcp_ep *tp, const struct tcp_header *h)
 	tp->snd_wl1 = h->seq;
 	tp->snd_wnd = h->wnd;
 	tp->max_wnd = h->wnd;
+}
+
+/* Text and FIN of the SYN-ACK: "continue processing at the sixth step". Consumes b. */
+static void synack_data(struct tcp_ep *tp, struct nbuf *b, const struct tcp_header *h)
+{
+	struct tcp_header rest = *h;
+
+	rest.seq++;
+	rest.flags &= ~TF_SYN;
+	data_input(tp, b, &rest);
+	if (tp->last_ack_sent != tp->rcv_nxt)
+		tcp_send_ack(tp);
+	tcp_output(tp);
 }
 
 /* RFC 9293 §3.10.7.3. Consumes b. */
@@ -162,9 +177,12 @@ static void syn_sent_input(struct tcp_ep *tp, struct nbuf *b, const struct tcp_h
 		goto out;
 	tcp_established(tp);
 	tcp_rearm_rto(tp);
-	/* Data that came with the SYN-ACK, RFC 9293: rare, taken when it comes again. */
 	if (tp->defer_accept || tcp_more_to_send(tp))
 		tcp_output(tp);
+	if (b->len || (h->flags & TF_FIN)) {
+		synack_data(tp, b, h);
+		return;
+	}
 	if (tp->last_ack_sent != tp->rcv_nxt || tp->segs_out < 2)
 		tcp_send_ack(tp);
 	if (tp->fin_queued)

@@ -39,6 +39,29 @@ static struct tcp_req *req_find(struct demux_bucket *b, const struct tuple *t)
 	return NULL;
 }
 
+/* Linux's sk_acceptq_is_full: one more than the backlog may wait. */
+static bool queue_full(struct tcp_listener *l)
+{
+	return atomic_load(&l->queued) > atomic_load(&l->backlog);
+}
+
+/* Takes a place in the accept queue, to be filled by enqueue_child or given back. */
+static bool reserve_place(struct tcp_listener *l)
+{
+	unsigned n = atomic_load(&l->queued);
+
+	do {
+		if (n > atomic_load(&l->backlog))
+			return false;
+	} while (!atomic_compare_exchange_weak(&l->queued, &n, n + 1));
+	return true;
+}
+
+static void give_place_back(struct tcp_listener *l)
+{
+	atomic_fetch_sub(&l->queued, 1);
+}
+
 /* ------------------------------------------------------------------------------ SYN-ACK */
 
 static void send_synack(struct netstack *s, const struct tcp_req *r, uint32_t tsval)
@@ -146,7 +169,7 @@ static void send_cookie(struct netstack *s, struct tcp_ep *lp, struct tcp_req *r
 	}
 	r->iss = tcp_cookie_make(s, &r->t, r->irs, &mss);
 	r->rcv_wnd = MIN(r->rcv_wnd, 65535u);
-	lp->listener->cookie_until = net_now(s) + COOKIE_VALID_NS;
+	atomic_store(&lp->listener->cookie_until, net_now(s) + COOKIE_VALID_NS);
 	send_synack(s, r,
 		    tcp_cookie_ts(s, r->ts_offset, r->sack_ok, r->ecn_ok,
 				  r->wscale_ok ? r->snd_wscale : -1));
@@ -186,14 +209,14 @@ static void syn_input(struct tcp_ep *lp, struct nbuf *b, const struct tcp_header
 	long cookies = s->sysctl.tcp_syncookies;
 	bool full;
 
-	if (l->queued > (unsigned)l->backlog) {
+	if (queue_full(l)) {
 		net_count(s, NET_TcpExt_ListenOverflows);
 		net_count(s, NET_TcpExt_ListenDrops);
 		return;
 	}
 	memset(&r, 0, sizeof(r));
 	fill_req(s, &r, lp, b, h);
-	full = atomic_load(&l->requests) >= (unsigned)MAX(l->backlog, 1) ||
+	full = atomic_load(&l->requests) >= MAX(atomic_load(&l->backlog), 1u) ||
 	       npool_pressure(s->pool) > 1;
 	if ((full && cookies) || cookies == 2) {
 		net_count(s, NET_TcpExt_TCPReqQFullDoCookies);
@@ -275,8 +298,8 @@ struct tcp_ep *tcp_child_create(struct tcp_ep *lp, const struct tcp_req *r,
 }
 
 /*
- * Puts the child into the accept queue and the tables. lp's lock is held; nobody else knows the
- * child. On failure the child is dropped.
+ * Puts the child into its place in the accept queue and into the tables. lp's lock is held; nobody
+ * else knows the child. On failure the child is dropped.
  */
 static int enqueue_child(struct tcp_ep *lp, struct tcp_ep *tp)
 {
@@ -298,33 +321,36 @@ static int enqueue_child(struct tcp_ep *lp, struct tcp_ep *tp)
 	tcp_self_ref(tp);
 	tp->parent = lp;
 	TAILQ_INSERT_TAIL(&l->queue, tp, accept_link);
-	l->queued++;
 	net_count(s, NET_Tcp_PassiveOpens);
 	net_defer_ready(&lp->ep, EPOLLIN | EPOLLRDNORM);
 	return 0;
 }
 
-/* A handshake is complete: makes and queues the child, then gives it the segment. Consumes b. */
+/*
+ * A handshake is complete and a place is reserved: makes and queues the child, then gives it the
+ * segment. Consumes b, or gives the place back and returns false.
+ */
 static bool complete(struct tcp_ep *lp, const struct tcp_req *r, struct nbuf *b,
 		     const struct tcp_header *h)
 {
-	struct netstack *s = tcp_stack(lp);
 	struct tcp_ep *tp = tcp_child_create(lp, r, h);
 	int err;
 
-	if (!tp)
+	if (!tp) {
+		give_place_back(lp->listener);
 		return false;
+	}
 	mutex_lock(&lp->ep.lock);
 	err = enqueue_child(lp, tp);
 	mutex_unlock(&lp->ep.lock);
 	if (err) {
+		give_place_back(lp->listener);
 		mutex_lock(&tp->ep.lock);
 		tcp_done(tp, 0);
 		mutex_unlock(&tp->ep.lock);
 		net_ep_put(&tp->ep);
 		return false;
 	}
-	(void)s;
 	tcp_segment_input(&tp->ep, b, h);
 	return true;
 }
@@ -363,7 +389,7 @@ bool tcp_req_input(struct netstack *s, struct nbuf *b, const struct tcp_header *
 		    r->retries < r->listener->defer_accept) {
 			net_count(s, NET_TcpExt_TCPDeferAcceptDrop);
 			r->acked = true; /* TCP_DEFER_ACCEPT: wait for data */
-		} else if (l->queued > (unsigned)l->backlog) {
+		} else if (!reserve_place(l)) {
 			net_count(s, NET_TcpExt_ListenOverflows);
 			r->acked = true;
 			if (s->sysctl.tcp_abort_on_overflow) {
@@ -399,7 +425,7 @@ static bool cookie_input(struct tcp_ep *lp, struct nbuf *b, const struct tcp_hea
 	struct tcp_req r;
 	uint16_t mss;
 
-	if (!s->sysctl.tcp_syncookies || lp->listener->cookie_until < net_now(s))
+	if (!s->sysctl.tcp_syncookies || atomic_load(&lp->listener->cookie_until) < net_now(s))
 		return false;
 	memset(&r, 0, sizeof(r));
 	fill_req(s, &r, lp, b, h);
@@ -425,7 +451,7 @@ static bool cookie_input(struct tcp_ep *lp, struct nbuf *b, const struct tcp_hea
 			r.rcv_wscale++;
 		}
 	}
-	if (lp->listener->queued > (unsigned)lp->listener->backlog) {
+	if (!reserve_place(lp->listener)) {
 		net_count(s, NET_TcpExt_ListenOverflows);
 		nbuf_put(b);
 		return true;
@@ -479,7 +505,7 @@ int tcp_accept(struct net_ep *ep, struct net_ep **out)
 	if (!tp)
 		return -EAGAIN;
 	TAILQ_REMOVE(&lp->listener->queue, tp, accept_link);
-	lp->listener->queued--;
+	give_place_back(lp->listener);
 	tp->parent = NULL;
 	*out = &tp->ep;
 	return 0;
@@ -527,7 +553,7 @@ void tcp_listen_close(struct tcp_ep *lp)
 		tp = TAILQ_FIRST(&lp->listener->queue);
 		if (tp) {
 			TAILQ_REMOVE(&lp->listener->queue, tp, accept_link);
-			lp->listener->queued--;
+			give_place_back(lp->listener);
 		}
 		mutex_unlock(&lp->ep.lock);
 		if (!tp)

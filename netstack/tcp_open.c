@@ -257,7 +257,7 @@ static int tcp_listen(struct net_ep *ep, int backlog)
 	if ((unsigned)backlog > (unsigned)s->sysctl.somaxconn)
 		backlog = s->sysctl.somaxconn;
 	if (tp->state == TCP_LISTEN) {
-		tp->listener->backlog = backlog;
+		atomic_store(&tp->listener->backlog, backlog);
 		return 0;
 	}
 	if (!ep->port) {
@@ -275,7 +275,7 @@ static int tcp_listen(struct net_ep *ep, int backlog)
 			return -ENOBUFS;
 		TAILQ_INIT(&tp->listener->queue);
 	}
-	tp->listener->backlog = backlog;
+	atomic_store(&tp->listener->backlog, backlog);
 	ep->shut = 0;
 	tcp_set_state(tp, TCP_LISTEN);
 	return 0;

@@ -73,7 +73,7 @@ static void check_tcp(struct tcp_ep *tp)
 	int64_t first = INT64_MAX;
 
 	if (tp->state == TCP_LISTEN) {
-		assert_true(tp->listener->queued <= (unsigned)tp->listener->backlog + 1);
+		assert_true(tp->listener->queued <= tp->listener->backlog + 1);
 		return;
 	}
 	TAILQ_FOREACH (c, &tp->chunks, next)

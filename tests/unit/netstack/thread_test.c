@@ -117,19 +117,33 @@ static int count_ep(void *arg, const struct net_ep_info *i)
 	return 0;
 }
 
-static void threads_share_a_stack(void **st)
+static void open_stack(void)
 {
 	struct net_config c;
 	struct net_link *lo;
-	pthread_t t[THREADS], tt, tm;
-	int seen = 0;
 
+	atomic_store(&stop, false);
 	assert_int_equal(net_wheel_create(&env, NULL, NULL, &wheel), 0);
 	c = (struct net_config){.env = env, .hash_buckets = 64};
 	assert_int_equal(netstack_create(&c, &stack), 0);
 	lo = net_link_by_name(stack, "lo");
 	net_link_set_flags(lo, IFF_UP, IFF_UP);
 	net_link_put(lo);
+}
+
+static void close_stack(void)
+{
+	netstack_destroy(stack);
+	assert_true(net_wheel_next(wheel) == INT64_MAX);
+	net_wheel_destroy(wheel);
+}
+
+static void threads_share_a_stack(void **st)
+{
+	pthread_t t[THREADS], tt, tm;
+	int seen = 0;
+
+	open_stack();
 	pthread_create(&tt, NULL, timers, NULL);
 	pthread_create(&tm, NULL, meddler, NULL);
 	for (intptr_t i = 0; i < THREADS; i++)
@@ -144,15 +158,60 @@ static void threads_share_a_stack(void **st)
 	atomic_store(&stop, true);
 	pthread_join(tt, NULL);
 	pthread_join(tm, NULL);
-	netstack_destroy(stack);
-	assert_true(net_wheel_next(wheel) == INT64_MAX);
-	net_wheel_destroy(wheel);
+	close_stack();
+}
+
+static void *caller(void *arg)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(6000)};
+	struct linger lg = {1, 0};
+	struct net_ep *ep;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	for (int i = 0; i < ROUNDS; i++) {
+		assert_int_equal(net_ep_create(stack, AF_INET, SOCK_STREAM, 0, NULL, NULL, &ep), 0);
+		assert_int_equal(net_ep_connect(ep, (struct sockaddr *)&a, sizeof(a)),
+				 -EINPROGRESS);
+		net_ep_setsockopt(ep, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg));
+		net_ep_close(ep);
+	}
+	return NULL;
+}
+
+/* However many finish their handshakes at once: as many as man 2 listen says, and one. */
+static void accept_queue_never_passes_its_backlog(void **st)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(6000)};
+	struct net_ep *l, *ep;
+	pthread_t t[THREADS];
+	int n = 0;
+
+	open_stack();
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(net_ep_create(stack, AF_INET, SOCK_STREAM, 0, NULL, NULL, &l), 0);
+	assert_int_equal(net_ep_bind(l, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(net_ep_listen(l, 2), 0);
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&t[i], NULL, caller, NULL);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	for (; net_ep_accept(l, &ep) == 0; n++)
+		net_ep_close(ep);
+	assert_int_equal(n, 3);
+	/* The places are free again. */
+	caller(NULL);
+	for (n = 0; net_ep_accept(l, &ep) == 0; n++)
+		net_ep_close(ep);
+	assert_int_equal(n, 3);
+	net_ep_close(l);
+	close_stack();
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(threads_share_a_stack),
+		cmocka_unit_test(accept_queue_never_passes_its_backlog),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
