@@ -34,9 +34,13 @@ int cmp_double(const void *a, const void *b)
  * Before the connection begins: one that began with BBR keeps pacing, whatever it uses later.
  * Accepted sockets have it from their listener.
  */
-static void use_cubic(int fd)
+const char *linux_congestion = "cubic";
+
+static void set_congestion(int fd)
 {
-	setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, "cubic", 5);
+	if (setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, linux_congestion,
+		       strlen(linux_congestion)) < 0)
+		perror("netstack_bench: TCP_CONGESTION");
 }
 
 static int listen_on(uint16_t port)
@@ -44,7 +48,7 @@ static int listen_on(uint16_t port)
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons(port)};
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
-	use_cubic(fd);
+	set_congestion(fd);
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&a, sizeof(a)) < 0 || listen(fd, 4096) < 0)
 		return -1;
@@ -57,7 +61,7 @@ static int connect_to(uint32_t addr, uint16_t port)
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	a.sin_addr.s_addr = htonl(addr);
-	use_cubic(fd);
+	set_congestion(fd);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	if (connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0) {
 		close(fd);
