@@ -1,6 +1,6 @@
 /*
- * Control messages of a send: man 7 ip, ipv6, udp, unix; RFC 3542 §6. As Linux has it, a message of a
- * level that the destination's protocol does not have is passed over, an unknown one of its own
+ * Control messages of a send: man 7 ip, ipv6, udp, unix; RFC 3542 §6. As Linux has it, a message of
+ * a level that the destination's protocol does not have is passed over, an unknown one of its own
  * level is an error, and most must have exactly their size.
  */
 #include "netstack/dgram.h"

@@ -19,10 +19,11 @@
 #define VIRTIO_NET_HDR_GSO_UDP_L4 5
 #endif
 #define FD_RX_BATCH 32
-#define FD_TX_BATCH 64	  /* frames that may wait in a queue */
-#define FD_TX_SUBMIT 16	  /* of them are given to the kernel at once */
-#define FD_SMALL 16384	  /* what is larger keeps the memory that it was received into */
-#define FD_LARGEST 65553u /* bytes of a frame: 65535 of IP, Ethernet header, one VLAN tag */
+#define FD_RX_BYTES (512u << 10) /* about so much is received before somebody may read it */
+#define FD_TX_BATCH 64		 /* frames that may wait in a queue */
+#define FD_TX_SUBMIT 16		 /* of them are given to the kernel at once */
+#define FD_SMALL 16384		 /* what is larger keeps the memory that it was received into */
+#define FD_LARGEST 65553u	 /* bytes of a frame: 65535 of IP, Ethernet header, one VLAN tag */
 #define FD_VNET_LEN 10
 #define FD_CONTROL CMSG_SPACE(sizeof(struct tpacket_auxdata))
 
@@ -42,6 +43,7 @@ struct fd_queue {
 	struct net_link *link; /* not counted: the queue is the link's */
 	int fd;
 	struct mutex rx_lock;
+	unsigned rx_batch; /* frames to ask for at once, under rx_lock */
 	struct rx_slot slot[FD_RX_BATCH];
 	struct mmsghdr rx[FD_RX_BATCH];
 	struct mutex tx_lock;

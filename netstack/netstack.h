@@ -273,7 +273,8 @@ struct net_fd_config {
  */
 int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct net_link **out);
 /*
- * Reads and processes at most `budget` frames of queue q. Returns the number processed: 0 when
+ * Reads and processes at most `budget` frames of queue q, and no more than about 1 MiB, so that
+ * readers get at them while they are in the CPU's cache. Returns the number processed: 0 when
  * nothing was there. -ENETDOWN when the link has been removed; -EIO and others from the fd.
  */
 int net_link_fd_poll(struct net_link *l, unsigned q, int budget);

@@ -89,10 +89,8 @@ static ssize_t receive(int s, size_t room, struct received *r)
 {
 	char payload[3000], control[256] __attribute__((aligned(8)));
 	struct iovec iov = {payload, sizeof(payload)};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = control,
-			   .msg_controllen = room};
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = room};
 	ssize_t n = recvmsg(s, &m, 0);
 
 	*r = (struct received){-1, -1, -1, -1, 0, 0, m.msg_flags};

@@ -43,8 +43,7 @@ bool device_namespace(void)
 		return false;
 	}
 	snprintf(map, sizeof(map), "0 %u 1", uid);
-	if (!write_file("/proc/self/setgroups", "deny") ||
-	    !write_file("/proc/self/uid_map", map))
+	if (!write_file("/proc/self/setgroups", "deny") || !write_file("/proc/self/uid_map", map))
 		return false;
 	snprintf(map, sizeof(map), "0 %u 1", gid);
 	return write_file("/proc/self/gid_map", map);
@@ -94,7 +93,8 @@ static void send_request(struct request *r)
 
 	assert_true(fd >= 0);
 	assert_int_equal(send(fd, r, r->n.nlmsg_len, 0), r->n.nlmsg_len);
-	assert_true(recv(fd, &answer, sizeof(answer), 0) >= (ssize_t)NLMSG_LENGTH(sizeof(answer.e)));
+	assert_true(recv(fd, &answer, sizeof(answer), 0) >=
+		    (ssize_t)NLMSG_LENGTH(sizeof(answer.e)));
 	assert_int_equal(answer.n.nlmsg_type, NLMSG_ERROR);
 	assert_int_equal(answer.e.error, 0);
 	close(fd);

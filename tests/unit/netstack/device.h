@@ -47,7 +47,7 @@ struct device {
 	struct device_pump pump[DEVICE_QUEUES];
 	unsigned running; /* pumps */
 	atomic_bool stop, pause;
-	atomic_int paused; /* pumps that stand still */
+	atomic_int paused;  /* pumps that stand still */
 	atomic_int removed; /* pumps that were told that the link is gone */
 	atomic_size_t allocated;
 };

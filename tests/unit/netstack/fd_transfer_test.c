@@ -289,7 +289,10 @@ static void udp_segment_works_both_ways(void **state)
 #define OFFLOADS (NET_F_CSUM | NET_F_TSO4 | NET_F_TSO6 | NET_F_USO)
 
 #define EACH_MODE(...)                                                                             \
-	{__VA_ARGS__, .mode = NET_FD_MMSG}, {__VA_ARGS__, .mode = NET_FD_URING}
+	{__VA_ARGS__, .mode = NET_FD_MMSG},                                                        \
+	{                                                                                          \
+		__VA_ARGS__, .mode = NET_FD_URING                                                  \
+	}
 
 static const struct device_config transfers[] = {
 	EACH_MODE(.name = "packet, offloads", .vnet_hdr = true, .features = OFFLOADS),

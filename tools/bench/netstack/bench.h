@@ -58,7 +58,7 @@ void ours_counters(FILE *f);
 
 /* Linux's side (linux.c), with kernel sockets, in whatever namespace the process is. */
 extern const char *linux_congestion; /* their congestion control */
-void linux_peer(void); /* never returns */
+void linux_peer(void);		     /* never returns */
 int linux_bulk(uint32_t from, bool send, double seconds, struct result *r);
 int linux_rr(double seconds, struct result *r);
 int linux_serve(int stop_fd);

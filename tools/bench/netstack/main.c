@@ -1,6 +1,6 @@
 /*
- * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-u] [-C cc] [-c capture.pcap] [-n]
- *                       [test ...]
+ * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-u] [-C congestion]
+ *                       [-c capture.pcap] [-n] [test ...]
  *
  * Needs root (or a user namespace with CAP_NET_ADMIN and CAP_NET_RAW): makes two network
  * namespaces and a veth between them, both gone when it ends. Tests: loopback send receive rr
