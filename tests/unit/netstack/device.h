@@ -65,8 +65,6 @@ void device_close(struct device *d);
 void device_pause(struct device *d);
 void device_resume(struct device *d);
 void device_set_mtu(struct device *d, unsigned mtu);
-/* Packets that Linux sent through the device. */
-unsigned long device_sent(struct device *d);
 
 /* side 0: netstack, 1: Linux. */
 socklen_t device_addr(int family, int side, uint16_t port, struct sockaddr_storage *out);
