@@ -1,6 +1,7 @@
 /* unshare, setns (man 2 unshare, man 2 setns). */
 #include <linux/sched.h>
 
+#include "sentry/fs/nsfs/nsfs.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/kernel/pidfd.h"
@@ -136,75 +137,116 @@ SYSCALL_DEFINE1(unshare, uint64_t, flags)
 /* --- setns -------------------------------------------------------------------------------------
  */
 
-/* References to those namespaces of `from` that flags ask for. */
-static int take_namespaces(struct task *t, struct task *from, unsigned flags, struct changes *c)
+/* Adds a reference to one namespace, of the type CLONE_NEW*, to the changes. */
+static int add_namespace(struct task *t, unsigned type, void *ns, struct changes *c)
 {
+	struct pid_ns *up = ns;
 	struct path root;
-	MUTEX_GUARD(&from->group->lock);
 
-	if (!from->fs)
-		return -ESRCH;
-	if (flags & CLONE_NEWUTS)
-		c->uts = uts_ns_get(from->uts_ns);
-	if (flags & CLONE_NEWIPC)
-		c->ipc = ipc_ns_get(from->ipc_ns);
-	if (flags & CLONE_NEWNET)
-		c->net = net_ns_get(from->net_ns);
-	if (flags & CLONE_NEWPID) {
-		struct pid_ns *ns = task_pid_ns(from), *up = ns;
-
+	switch (type) {
+	case CLONE_NEWUTS:
+		c->uts = uts_ns_get(ns);
+		return 0;
+	case CLONE_NEWIPC:
+		c->ipc = ipc_ns_get(ns);
+		return 0;
+	case CLONE_NEWNET:
+		c->net = net_ns_get(ns);
+		return 0;
+	case CLONE_NEWPID:
+		/* Only down the tree. */
 		while (up && up != task_pid_ns(t))
 			up = up->parent;
 		if (!up)
 			return -EINVAL;
 		c->pid = pid_ns_get(ns);
-	}
-	if (flags & CLONE_NEWNS) {
-		c->mnt = mnt_ns_get(from->mnt_ns);
+		return 0;
+	case CLONE_NEWNS:
+		c->mnt = mnt_ns_get(ns);
 		mnt_ns_root(c->mnt, &root);
 		c->fs = fs_alloc(&root, &root, t->fs->umask);
 		path_put(&root);
-		if (!c->fs)
-			return -ENOMEM;
+		return c->fs ? 0 : -ENOMEM;
+	default: /* of which there is only one */
+		return -EINVAL;
 	}
-	return 0;
+}
+
+/* Those of `from` that flags ask for. */
+static int add_namespaces_of(struct task *t, struct task *from, unsigned flags, struct changes *c)
+{
+	int err = 0;
+	MUTEX_GUARD(&from->group->lock);
+
+	if (!from->fs)
+		return -ESRCH;
+	if (flags & CLONE_NEWUTS)
+		err = add_namespace(t, CLONE_NEWUTS, from->uts_ns, c);
+	if (!err && (flags & CLONE_NEWIPC))
+		err = add_namespace(t, CLONE_NEWIPC, from->ipc_ns, c);
+	if (!err && (flags & CLONE_NEWNET))
+		err = add_namespace(t, CLONE_NEWNET, from->net_ns, c);
+	if (!err && (flags & CLONE_NEWPID))
+		err = add_namespace(t, CLONE_NEWPID, task_pid_ns(from), c);
+	if (!err && (flags & CLONE_NEWNS))
+		err = add_namespace(t, CLONE_NEWNS, from->mnt_ns, c);
+	return err;
+}
+
+static int may_setns(struct task *t, unsigned flags)
+{
+	if (!capable(CAP_SYS_ADMIN) || ((flags & CLONE_NEWNS) && !capable(CAP_SYS_CHROOT)))
+		return -EPERM;
+	/* Threads that share root and cwd would change with the caller. */
+	return (flags & CLONE_NEWNS) && refcount_read(&t->fs->refs) > 1 ? -EINVAL : 0;
+}
+
+static int setns_of_process(struct task *t, struct pid *pid, unsigned flags, struct changes *c)
+{
+	struct task *from = NULL;
+	int err;
+
+	if (!flags || (flags & ~NEW_NAMESPACES))
+		return -EINVAL;
+	read_lock(&kernel.tasklist_lock);
+	if (pid->group)
+		from = task_get(pid->group->leader);
+	read_unlock(&kernel.tasklist_lock);
+	if (!from)
+		return -ESRCH;
+	err = ptrace_may_access(from, false);
+	if (!err)
+		err = may_setns(t, flags);
+	if (!err)
+		err = add_namespaces_of(t, from, flags, c);
+	task_put(from);
+	return err;
 }
 
 SYSCALL_DEFINE2(setns, int, fd, unsigned, flags)
 {
 	struct file *__put_file file = fd_get(fd);
 	struct changes c = {0};
-	struct task *from = NULL;
 	struct pid *pid;
+	unsigned type;
+	void *ns;
 	int err;
 
 	if (!file)
 		return -EBADF;
 	pid = pidfd_pid(file);
-	if (!pid || !flags || (flags & ~NEW_NAMESPACES)) {
-		if (pid)
-			pid_put(pid);
-		return -EINVAL;
-	}
-	read_lock(&kernel.tasklist_lock);
-	if (pid->group)
-		from = task_get(pid->group->leader);
-	read_unlock(&kernel.tasklist_lock);
-	pid_put(pid);
-	if (!from)
-		return -ESRCH;
-	err = ptrace_may_access(from, false);
-	if (!err &&
-	    (!capable(CAP_SYS_ADMIN) || ((flags & CLONE_NEWNS) && !capable(CAP_SYS_CHROOT))))
-		err = -EPERM;
-	/* Threads that share root and cwd would change with the caller. */
-	if (!err && (flags & CLONE_NEWNS) && refcount_read(&t->fs->refs) > 1)
+	if (pid) {
+		err = setns_of_process(t, pid, flags, &c);
+		pid_put(pid);
+	} else if (!nsfs_namespace(file, &type, &ns) || (flags && flags != type)) {
 		err = -EINVAL;
-	if (!err)
-		err = take_namespaces(t, from, flags, &c);
+	} else {
+		err = may_setns(t, type);
+		if (!err)
+			err = add_namespace(t, type, ns, &c);
+	}
 	if (!err)
 		apply(t, &c);
 	drop(&c);
-	task_put(from);
 	return err;
 }

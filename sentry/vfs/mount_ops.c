@@ -100,7 +100,8 @@ int mount_bind(const struct path *from, const struct path *to, bool recursive)
 	int err = -EINVAL;
 
 	write_lock(&mount_lock);
-	if (may_change(from->mnt) && !from->mnt->unbindable) {
+	if ((may_change(from->mnt) || (from->dentry->inode->flags & S_BINDABLE)) &&
+	    !from->mnt->unbindable) {
 		m = mount_copy_tree(from->mnt, from->dentry, recursive, false, COPY_BIND);
 		err = m ? graft(m, to) : -ENOMEM;
 	}

@@ -112,6 +112,7 @@ struct inode_operations {
 #define S_PRIVATE 0x8
 #define S_CACHE_LINK 0x10 /* the symlink's target never changes: the VFS may keep it in ->link */
 #define S_NOATIME_FL 0x20 /* reads do not update atime */
+#define S_BINDABLE 0x80	  /* mount(MS_BIND) takes it though it is mounted nowhere: namespaces */
 #define S_LINKABLE 0x40	  /* has no name yet, but may be given one: O_TMPFILE without O_EXCL */
 
 struct inode {

@@ -1,7 +1,9 @@
-/* Pid and UTS namespaces, unshare, setns by pidfd. Needs CAP_SYS_ADMIN. */
+/* Namespaces: pid, UTS, unshare, setns by pidfd and by file. Needs CAP_SYS_ADMIN. */
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <linux/nsfs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -213,6 +215,107 @@ static void join_by_pidfd(void)
 	close(fd);
 }
 
+static int ns_fd(pid_t pid, const char *name)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", pid, name);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* setns(2) by the files in /proc/PID/ns, which outlive the process. */
+static int join_by_files(void)
+{
+	static const struct {
+		const char *name;
+		int type;
+	} kinds[] = {{"uts", CLONE_NEWUTS},
+		     {"ipc", CLONE_NEWIPC},
+		     {"net", CLONE_NEWNET},
+		     {"mnt", CLONE_NEWNS},
+		     {"pid", CLONE_NEWPID}};
+	struct stat st[2];
+	int p[2], fd[5], old, status;
+	char c, name[100], before[100];
+	pid_t pid;
+
+	gethostname(before, sizeof(before));
+	REQUIRE(pipe(p) == 0);
+	pid = raw_clone(CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID);
+	if (pid == 0) {
+		mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL);
+		sethostname("by-file", 7);
+		mount("none", "/mnt", "tmpfs", 0, NULL);
+		mkdir("/mnt/in-there", 0755);
+		write(p[1], "r", 1);
+		for (;;)
+			pause();
+	}
+	REQUIRE(read(p[0], &c, 1) == 1);
+	for (int i = 0; i < 5; i++) {
+		fd[i] = ns_fd(pid, kinds[i].name);
+		CHECK(fd[i] >= 0);
+		CHECK_EQ(ioctl(fd[i], NS_GET_NSTYPE), kinds[i].type);
+		old = ns_fd(getpid(), kinds[i].name);
+		CHECK_EQ(fstat(fd[i], &st[0]), 0);
+		CHECK_EQ(fstat(old, &st[1]), 0);
+		CHECK(st[0].st_ino != st[1].st_ino);
+		close(old);
+	}
+	CHECK_ERRNO(setns(fd[0], CLONE_NEWIPC), EINVAL);
+	CHECK_ERRNO(setns(p[0], 0), EINVAL);
+	/* Into the pid namespace go the children, and there is its init. */
+	CHECK_EQ(setns(fd[4], CLONE_NEWPID), 0);
+	int child = fork();
+	if (child == 0)
+		_exit(getpid() == 2 && kill(1, 0) == 0 ? 0 : 1);
+	CHECK_EQ(waitpid(child, &status, 0), child);
+	CHECK_EQ(status, 0);
+	kill(pid, SIGKILL);
+	CHECK_EQ(waitpid(pid, &status, 0), pid);
+	CHECK_ERRNO(fork(), ENOMEM);
+	/* The others live on. */
+	old = ns_fd(getpid(), "uts");
+	CHECK_EQ(setns(fd[0], 0), 0);
+	gethostname(name, sizeof(name));
+	CHECK(!strcmp(name, "by-file"));
+	CHECK_EQ(setns(old, CLONE_NEWUTS), 0);
+	gethostname(name, sizeof(name));
+	CHECK(!strcmp(name, before));
+	for (int i = 1; i < 4; i++)
+		CHECK_EQ(setns(fd[i], kinds[i].type), 0);
+	CHECK_EQ(access("/mnt/in-there", F_OK), 0);
+	CHECK_EQ(setuid(65534), 0);
+	CHECK_ERRNO(setns(fd[0], 0), EPERM);
+	return 0;
+}
+
+/* What `ip netns` does: a name keeps the namespace. */
+static int named_by_a_bind(void)
+{
+	char file[] = "/tmp/moat-ns-XXXXXX", name[100];
+	int fd = mkstemp(file);
+
+	REQUIRE(fd >= 0);
+	close(fd);
+	CHECK_EQ(unshare(CLONE_NEWNS | CLONE_NEWUTS), 0);
+	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
+	CHECK_EQ(sethostname("bound", 5), 0);
+	CHECK_EQ(mount("/proc/self/ns/uts", file, NULL, MS_BIND, NULL), 0);
+	CHECK_ERRNO(mount("/proc/self/ns/mnt", file, NULL, MS_BIND, NULL), EINVAL);
+	CHECK_EQ(unshare(CLONE_NEWUTS), 0);
+	CHECK_EQ(sethostname("another", 7), 0);
+	fd = open(file, O_RDONLY);
+	CHECK(fd >= 0);
+	CHECK_EQ(setns(fd, CLONE_NEWUTS), 0);
+	gethostname(name, sizeof(name));
+	CHECK(!strcmp(name, "bound"));
+	close(fd);
+	CHECK_EQ(umount(file), 0);
+	unlink(file);
+	return 0;
+}
+
 static int mounts_are_private(void)
 {
 	CHECK_EQ(unshare(CLONE_NEWNS), 0);
@@ -243,6 +346,8 @@ int main(void)
 		CHECK_EQ(in_child(init_of_ignored_children), 0);
 		CHECK_EQ(in_child(init_has_no_sibling), 0);
 		join_by_pidfd();
+		CHECK_EQ(in_child(join_by_files), 0);
+		CHECK_EQ(in_child(named_by_a_bind), 0);
 		CHECK_EQ(in_child(mounts_are_private), 0);
 		CHECK(access("/mnt/only-here", F_OK) != 0);
 	}
