@@ -138,8 +138,7 @@ int futex_block(struct futex_waiter *w, int64_t deadline)
 
 /* --- wait and wake ---------------------------------------------------------------------------- */
 
-/* Queues w if the word is still val: 0, -EAGAIN, -EFAULT. */
-static int wait_setup(struct futex_waiter *w, uint32_t val)
+int futex_wait_setup(struct futex_waiter *w, uint32_t val)
 {
 	struct futex_bucket *b = futex_bucket_of(&w->key);
 	uint32_t now;
@@ -226,7 +225,7 @@ long futex_wait(struct task *t, uaddr_t uaddr, unsigned flags, uint32_t val, int
 			.waiter = here, .flags = flags, .val = val, .deadline = deadline};
 		w = &s->waiter;
 	}
-	ret = wait_setup(w, val);
+	ret = futex_wait_setup(w, val);
 	if (ret)
 		return ret;
 	if (s)

@@ -80,6 +80,12 @@ void futex_move_waiter(struct futex_bucket *from, struct futex_bucket *to, struc
 		       const struct futex_key *key);
 /* Takes w out of whichever bucket it is in; false: it had been woken. */
 bool futex_unqueue(struct futex_waiter *w);
+/* Queues w, whose key is known, if the word is still val: 0, -EAGAIN, -EFAULT. */
+int futex_wait_setup(struct futex_waiter *w, uint32_t val);
+/* Waits on all of w, keys known, until one is woken: its index, the last if several were. -EAGAIN:
+ * a word is not its val; -EFAULT, -ETIMEDOUT, -ERESTARTSYS. */
+long futex_wait_multiple(struct futex_waiter *w, const uint32_t *vals, unsigned nr,
+			 int64_t deadline);
 /* Sleeps until w is woken (0), or takes it out of its bucket and returns wait_block()'s error. */
 int futex_block(struct futex_waiter *w, int64_t deadline);
 

@@ -84,6 +84,86 @@ SYSCALL_DEFINE6(futex, uaddr_t, uaddr, int, op, uint32_t, val, uaddr_t, utime, u
 	}
 }
 
+/* --- futex_waitv -------------------------------------------------------------------------------
+ */
+
+/* linux/futex.h has them from 5.16 on */
+#ifndef FUTEX_32
+#define FUTEX_32 2
+#define FUTEX_WAITV_MAX 128
+#endif
+
+struct waitv_entry {
+	uint64_t val, uaddr;
+	uint32_t flags, reserved;
+};
+
+/* The absolute timeout of the newer calls. */
+static int get_absolute(uaddr_t utime, int clock, int64_t *deadline)
+{
+	int64_t ns;
+	int ret;
+
+	*deadline = NO_DEADLINE;
+	if (!utime)
+		return 0;
+	if (clock != CLOCK_MONOTONIC && clock != CLOCK_REALTIME)
+		return -EINVAL;
+	ret = timespec_from_user(&ns, utime);
+	if (!ret)
+		*deadline = deadline_at(clock, ns);
+	return ret;
+}
+
+static int get_waiters(struct task *t, uaddr_t uwaiters, unsigned nr, struct futex_waiter *w,
+		       uint32_t *vals)
+{
+	for (unsigned i = 0; i < nr; i++) {
+		struct waitv_entry e;
+		int ret;
+
+		if (copy_from_user(&e, uwaiters + i * sizeof(e), sizeof(e)))
+			return -EFAULT;
+		/* Words of other sizes are for kernels to come. */
+		if ((e.flags & ~(uint32_t)FUTEX_PRIVATE_FLAG) != FUTEX_32 || e.reserved ||
+		    e.val > UINT32_MAX)
+			return -EINVAL;
+		w[i].task = t;
+		w[i].uaddr = e.uaddr;
+		w[i].bitset = FUTEX_BITSET_MATCH_ANY;
+		vals[i] = (uint32_t)e.val;
+		ret = futex_get_key(t, e.uaddr,
+				    e.flags & FUTEX_PRIVATE_FLAG ? FUTEX_KEY_PRIVATE : 0,
+				    &w[i].key);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+SYSCALL_DEFINE5(futex_waitv, uaddr_t, uwaiters, unsigned, nr, unsigned, flags, uaddr_t, utime, int,
+		clock)
+{
+	struct futex_waiter *w __free = NULL;
+	uint32_t vals[FUTEX_WAITV_MAX];
+	int64_t deadline;
+	int ret;
+
+	if (flags || !nr || nr > FUTEX_WAITV_MAX || !uwaiters)
+		return -EINVAL;
+	ret = get_absolute(utime, clock, &deadline);
+	if (ret)
+		return ret;
+	w = calloc(nr, sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	ret = get_waiters(t, uwaiters, nr, w, vals);
+	return ret ? ret : futex_wait_multiple(w, vals, nr, deadline);
+}
+
+/* --- robust lists ------------------------------------------------------------------------------
+ */
+
 SYSCALL_DEFINE2(set_robust_list, uaddr_t, head, size_t, len)
 {
 	if (len != sizeof(struct robust_list_head))

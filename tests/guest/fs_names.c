@@ -226,6 +226,25 @@ static void reading_directories(void)
 	close(fd);
 }
 
+/* Where there are no handles the calls say so, after looking at what they were given. */
+static void handles(void)
+{
+	struct file_handle *h = calloc(1, sizeof(*h) + 128);
+	int id;
+
+	make_file("handled", "");
+	h->handle_bytes = 128;
+	CHECK_ERRNO(name_to_handle_at(AT_FDCWD, "handled", h, &id, 0x10000), EINVAL);
+	CHECK_ERRNO(name_to_handle_at(AT_FDCWD, "none", h, &id, 0), ENOENT);
+	CHECK_ERRNO(name_to_handle_at(AT_FDCWD, "handled/x", h, &id, 0), ENOTDIR);
+	CHECK_ERRNO(name_to_handle_at(AT_FDCWD, "/proc/self/status", h, &id, 0), EOPNOTSUPP);
+	h->handle_bytes = 0;
+	if (geteuid() == 0)
+		CHECK_ERRNO(open_by_handle_at(AT_FDCWD, h, O_RDONLY), EINVAL);
+	free(h);
+	unlink("handled");
+}
+
 static void working_directory(void)
 {
 	char start[PATH_MAX], buf[PATH_MAX];
@@ -277,6 +296,7 @@ static void all(void)
 	renames();
 	nodes();
 	reading_directories();
+	handles();
 	working_directory();
 }
 

@@ -482,6 +482,74 @@ static void truncated_meanwhile(void)
 	close(fd);
 }
 
+/* --- futex_waitv --------------------------------------------------------------------------------
+ */
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+
+struct entry {
+	uint64_t val, uaddr;
+	uint32_t flags, reserved;
+};
+
+static _Atomic uint32_t words[130];
+
+static long waitv(struct entry *e, unsigned nr, unsigned flags, struct timespec *ts, int clock)
+{
+	return syscall(SYS_futex_waitv, e, nr, flags, ts, clock);
+}
+
+static void *wake_one_of_many(void *arg)
+{
+	long woken = 0;
+
+	for (int i = 0; i < 10000 && !woken; i++) {
+		woken = futex(&words[77], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+		usleep(1000);
+	}
+	return (void *)woken;
+}
+
+static void waiting_for_several(void)
+{
+	static struct entry e[130];
+	struct timespec past = {0, 0}, soon;
+	pthread_t t;
+	void *woken;
+
+	for (int i = 0; i < 130; i++)
+		e[i] = (struct entry){0, (uint64_t)(uintptr_t)&words[i], 2 | 128, 0};
+	CHECK_ERRNO(waitv(e, 0, 0, NULL, 0), EINVAL);
+	CHECK_ERRNO(waitv(e, 129, 0, NULL, 0), EINVAL);
+	CHECK_ERRNO(waitv(e, 3, 1, NULL, 0), EINVAL);
+	CHECK_ERRNO(waitv(NULL, 3, 0, NULL, 0), EINVAL);
+	CHECK_ERRNO(waitv((void *)8, 3, 0, NULL, 0), EFAULT);
+	CHECK_ERRNO(waitv(e, 3, 0, &past, CLOCK_BOOTTIME), EINVAL);
+	CHECK_ERRNO(waitv(e, 3, 0, &past, CLOCK_REALTIME), ETIMEDOUT);
+	clock_gettime(CLOCK_MONOTONIC, &soon);
+	soon.tv_sec += soon.tv_nsec >= 970000000;
+	soon.tv_nsec = (soon.tv_nsec + 30000000) % 1000000000;
+	CHECK_ERRNO(waitv(e, 128, 0, &soon, CLOCK_MONOTONIC), ETIMEDOUT);
+	e[2].reserved = 1;
+	CHECK_ERRNO(waitv(e, 3, 0, NULL, 0), EINVAL);
+	e[2].reserved = 0;
+	e[2].flags = 64 | 2;
+	CHECK_ERRNO(waitv(e, 3, 0, NULL, 0), EINVAL);
+	e[2].flags = 2 | 128;
+	e[2].val = 1;
+	CHECK_ERRNO(waitv(e, 3, 0, NULL, 0), EAGAIN);
+	e[2].val = 0;
+	REQUIRE(pthread_create(&t, NULL, wake_one_of_many, NULL) == 0);
+	CHECK_EQ(waitv(e, 128, 0, NULL, 0), 77);
+	pthread_join(t, &woken);
+	CHECK_EQ((intptr_t)woken, 1);
+	/* Nothing is left in the queues. */
+	for (int i = 0; i < 128; i++)
+		CHECK_EQ(futex(&words[i], FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 0);
+}
+
 int main(void)
 {
 	alarm(50);
@@ -499,6 +567,7 @@ int main(void)
 	pi_mutex();
 	pi_errors();
 	condition_variables();
+	waiting_for_several();
 	wake_op_on_a_file_is_atomic();
 	words_of_truncated_files();
 	truncated_meanwhile();

@@ -149,8 +149,8 @@ static void processes(void)
 /* Between processes: each round trip wakes the other. */
 static void ping_pong(void)
 {
-	_Atomic uint32_t *w = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-				   -1, 0);
+	_Atomic uint32_t *w =
+		mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int status = 0;
 	pid_t pid;
 

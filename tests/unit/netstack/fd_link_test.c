@@ -92,8 +92,7 @@ static void send_tagged(struct device *d, int fd, int vlan, char byte)
 static void vlan_tags_are_passed_or_dropped(void **state)
 {
 	struct device *d = device_open(*state);
-	struct sockaddr_ll ll = {.sll_family = AF_PACKET,
-				 .sll_ifindex = if_nametoindex(d->far)};
+	struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_ifindex = if_nametoindex(d->far)};
 	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
 	struct net_ep *ep = udp_ours(d, 7200);
 	struct net_link_info before, after;
@@ -355,18 +354,19 @@ static void rings_do_what_they_must_and_nothing_else(void **state)
 	ring[0] = &f->queue[0]->uring_rx->ring;
 	ring[1] = &f->queue[0]->uring_tx->ring;
 	for (int i = 0; i < 2; i++) {
-		static const int ops[] = {IORING_OP_NOP,	IORING_OP_OPENAT, IORING_OP_READ,
-					  IORING_OP_WRITE,	IORING_OP_SOCKET, IORING_OP_CONNECT,
-					  IORING_OP_ACCEPT,	IORING_OP_SEND,	  IORING_OP_RECV,
-					  IORING_OP_POLL_ADD,	IORING_OP_CLOSE,
-					  IORING_OP_FILES_UPDATE, IORING_OP_URING_CMD};
+		static const int ops[] = {
+			IORING_OP_NOP,	    IORING_OP_OPENAT, IORING_OP_READ,
+			IORING_OP_WRITE,    IORING_OP_SOCKET, IORING_OP_CONNECT,
+			IORING_OP_ACCEPT,   IORING_OP_SEND,   IORING_OP_RECV,
+			IORING_OP_POLL_ADD, IORING_OP_CLOSE,  IORING_OP_FILES_UPDATE,
+			IORING_OP_URING_CMD};
 
 		for (size_t k = 0; k < ARRAY_SIZE(ops); k++)
 			assert_int_equal(attempt(ring[i], ops[k], IOSQE_FIXED_FILE, 0), -EACCES);
 		/* Another file than the link's; another ring's work. */
-		assert_int_equal(attempt(ring[i], tap ? IORING_OP_WRITEV : IORING_OP_SENDMSG, 0,
-					 fd),
-				 -EACCES);
+		assert_int_equal(
+			attempt(ring[i], tap ? IORING_OP_WRITEV : IORING_OP_SENDMSG, 0, fd),
+			-EACCES);
 		assert_int_equal(attempt(ring[i], i ? IORING_OP_RECVMSG : IORING_OP_SENDMSG,
 					 IOSQE_FIXED_FILE, 0),
 				 -EACCES);
@@ -462,7 +462,10 @@ static void fds_of_another_kind_are_refused(void **state)
 /* ------------------------------------------------------------------------------ the list */
 
 #define EACH_MODE(...)                                                                             \
-	{__VA_ARGS__, .mode = NET_FD_MMSG}, {__VA_ARGS__, .mode = NET_FD_URING}
+	{__VA_ARGS__, .mode = NET_FD_MMSG},                                                        \
+	{                                                                                          \
+		__VA_ARGS__, .mode = NET_FD_URING                                                  \
+	}
 
 static const struct device_config all[] = {
 	EACH_MODE(.name = "packet", .vnet_hdr = true, .features = OFFLOADS),
