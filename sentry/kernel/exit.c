@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "sentry/kernel/ipc.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
@@ -453,10 +454,5 @@ static void *dead_context_main(void *arg)
 
 int dead_context_thread_start(void)
 {
-	pthread_t thread;
-	int err = pthread_create(&thread, NULL, dead_context_main, NULL);
-
-	if (!err)
-		pthread_detach(thread);
-	return -err;
+	return thread_start(dead_context_main, NULL, 0);
 }

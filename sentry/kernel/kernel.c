@@ -2,6 +2,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/mm/mm.h"
@@ -34,7 +35,6 @@ static void *first_worker(void *arg)
 
 int kernel_start(void)
 {
-	pthread_t thread;
 	int err = dead_context_thread_start();
 
 	if (!err && ktimer_start_thread)
@@ -42,9 +42,7 @@ int kernel_start(void)
 	if (!err)
 		err = platform_start_threads();
 	if (!err)
-		err = -pthread_create(&thread, NULL, first_worker, NULL);
-	if (!err)
-		pthread_detach(thread);
+		err = thread_start(first_worker, NULL, 0);
 	return err;
 }
 

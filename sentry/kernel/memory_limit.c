@@ -7,10 +7,10 @@
  * that must hold to the page is a cgroup's. Processes are told nothing but SIGKILL, as on Linux.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <time.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/mm/backing.h"
@@ -170,10 +170,5 @@ static void *limit_main(void *arg)
 
 int kernel_limit_memory(void)
 {
-	pthread_t thread;
-	int err = -pthread_create(&thread, NULL, limit_main, NULL);
-
-	if (!err)
-		pthread_detach(thread);
-	return err;
+	return thread_start(limit_main, NULL, THREAD_STACK_SMALL);
 }

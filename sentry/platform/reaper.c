@@ -1,12 +1,12 @@
 /* Death of stubs: expected or not. */
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "sentry/platform/systrap.h"
 
 void platform_as_get(struct platform_as *as)
@@ -111,15 +111,7 @@ static void no_action(int signo)
 int reaper_start(void)
 {
 	struct sigaction sa = {.sa_handler = no_action};
-	pthread_attr_t attr;
-	pthread_t thread;
-	int ret;
 
 	sigaction(LEADER_SIGNAL, &sa, NULL);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 64 * 1024);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ret = pthread_create(&thread, &attr, reaper_main, NULL);
-	pthread_attr_destroy(&attr);
-	return -ret;
+	return thread_start(reaper_main, NULL, THREAD_STACK_SMALL);
 }

@@ -4,9 +4,9 @@
  * the container's own, since many sandboxes run one program only.
  */
 #include <errno.h>
-#include <pthread.h>
 #include <semaphore.h>
 
+#include "base/thread.h"
 #include "sentry/platform/systrap.h"
 
 static struct {
@@ -53,17 +53,8 @@ static void *maker_main(void *arg)
 
 int spare_start(void)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-	int ret;
-
 	sem_init(&spare.work, 0, 0);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 64 * 1024);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ret = pthread_create(&thread, &attr, maker_main, NULL);
-	pthread_attr_destroy(&attr);
-	return -ret;
+	return thread_start(maker_main, NULL, THREAD_STACK_SMALL);
 }
 
 struct platform_as *spare_take(int *err)

@@ -4,10 +4,10 @@
  * KICK_LOOKS looks, a second apart, loses its stub. (Looks and not time: a paused sandbox must not
  * wake up to a massacre.) The thread sleeps for good while no kick is open.
  */
-#include <pthread.h>
 #include <semaphore.h>
 #include <time.h>
 
+#include "base/thread.h"
 #include "sentry/platform/systrap.h"
 
 #define KICK_LOOKS 5
@@ -64,15 +64,6 @@ static void *watchdog_main(void *arg)
 
 int watchdog_start(void)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
-	int ret;
-
 	sem_init(&kicks, 0, 0);
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 64 * 1024);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	ret = pthread_create(&thread, &attr, watchdog_main, NULL);
-	pthread_attr_destroy(&attr);
-	return -ret;
+	return thread_start(watchdog_main, NULL, THREAD_STACK_SMALL);
 }

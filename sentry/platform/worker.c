@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/parker.h"
+#include "base/thread.h"
 #include "sentry/platform/systrap.h"
 
 #define WORKER_STACK (256 * 1024)
@@ -69,15 +69,10 @@ static void *worker_thread(void *arg)
 
 static void start_worker(void)
 {
-	pthread_attr_t attr;
-	pthread_t thread;
+	int err = thread_start(worker_thread, NULL, WORKER_STACK);
 
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, WORKER_STACK);
-	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&thread, &attr, worker_thread, NULL))
-		log_error("cannot start a worker thread: %s", strerror(errno));
-	pthread_attr_destroy(&attr);
+	if (err)
+		log_error("cannot start a worker thread: %s", strerror(-err));
 }
 
 /* Makes an idle worker look at the pool's queues, or starts one. */

@@ -6,11 +6,13 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "sentry/fs/hostfd/hostfd.h"
 #include "sentry/fs/hostfd/hostfd_impl.h"
 #include "sentry/kernel/restart.h"
@@ -138,20 +140,15 @@ static void *poller_main(void *arg)
 /* With poller.lock held. */
 static void start_thread(void)
 {
-	sigset_t all, old;
-	pthread_t thread;
+	int err;
 
 	if (poller.running)
 		return;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (pthread_create(&thread, NULL, poller_main, NULL) == 0) {
-		pthread_detach(thread);
+	err = thread_start_quiet(poller_main, NULL, 0);
+	if (err)
+		log_error("hostfd: no thread to watch host files: %s", strerror(-err));
+	else
 		poller.running = true;
-	} else {
-		log_error("hostfd: no thread to watch host files: %d", errno);
-	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 void hostfd_poll_add(struct hostfd *h)

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -17,6 +16,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "sentry/fs/hostfd/hostfd.h"
 #include "sentry/fs/hostfd/hostfd_impl.h"
 #include "sentry/fs/tty/tty_impl.h"
@@ -169,20 +169,11 @@ static void *pump_main(void *arg)
 
 static int start_pump(struct tty *tty)
 {
-	sigset_t all, old;
-	pthread_t thread;
-	int err;
+	int err = thread_start_quiet(pump_main, tty_get(tty), 0);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	err = pthread_create(&thread, NULL, pump_main, tty_get(tty));
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (err) {
+	if (err)
 		tty_put(tty);
-		return -err;
-	}
-	pthread_detach(thread);
-	return 0;
+	return err;
 }
 
 void console_free(struct console *c)
