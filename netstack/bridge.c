@@ -143,6 +143,29 @@ static int bridge_xmit(struct net_link *l, void *priv, struct nbuf *b)
 	return 0;
 }
 
+/*
+ * Gives a received frame its header back, with the VLAN tag where the tag was told of beside the
+ * frame: without it, it would leave the VLAN.
+ */
+static int restore_header(struct nbuf *b)
+{
+	size_t n = b->data - b->mac;
+
+	nbuf_push(b, n);
+	if (b->has_vlan && n == sizeof(struct ether_header)) {
+		uint16_t tag[2] = {htons(ETHERTYPE_VLAN), htons(b->vlan_tci)};
+
+		if (nbuf_unshare(b, sizeof(tag)) < 0)
+			return -ENOBUFS;
+		nbuf_push(b, sizeof(tag));
+		memmove(b->data, b->data + sizeof(tag), 12);
+		memcpy(b->data + 12, tag, sizeof(tag));
+		b->mac = b->data;
+	}
+	b->has_vlan = 0;
+	return 0;
+}
+
 bool bridge_input(struct net_link *bridge, struct net_link *port, struct nbuf *b)
 {
 	struct bridge *br = bridge->priv;
@@ -157,8 +180,11 @@ bool bridge_input(struct net_link *bridge, struct net_link *port, struct nbuf *b
 	fdb_learn(br, eh->ether_shost, port->index);
 	multicast = eh->ether_dhost[0] & 1;
 	local = !memcmp(eh->ether_dhost, bridge->addr, 6);
-	nbuf_push(b, b->data - b->mac);
-	b->has_vlan = 0;
+	if (restore_header(b) < 0) {
+		nbuf_put(b);
+		return true;
+	}
+	eh = (const struct ether_header *)b->mac;
 	if (multicast || (!local && !(out = fdb_lookup(br, eh->ether_dhost)))) {
 		flood(bridge, port, b);
 		local = multicast;

@@ -10,7 +10,8 @@
 struct dgram_ep {
 	struct net_ep ep;
 	uint16_t gso_size; /* UDP_SEGMENT */
-	bool gro, no_check6_tx, no_check6_rx;
+	atomic_bool gro;   /* read without the lock */
+	bool no_check6_tx, no_check6_rx;
 	bool listed;	      /* in the stack's list of its kind */
 	uint32_t icmp_filter; /* raw IPv4: bit set = dropped */
 	uint32_t icmp6_filter[8];

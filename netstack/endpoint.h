@@ -80,7 +80,7 @@ struct net_ep {
 	struct mutex lock;
 	struct mutex rd_lock, wr_lock;
 	struct mutex ops_lock;
-	const struct net_ep_ops *ops;
+	const struct net_ep_ops *_Atomic ops;
 	void *user;
 	atomic_uint ready_events;
 	STAILQ_ENTRY(net_ep) ready_link;

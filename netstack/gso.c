@@ -17,17 +17,25 @@ struct gso_layout {
 	bool v4, tcp;
 };
 
+/* Finds the IP header, behind Ethernet and perhaps a VLAN tag. */
+static bool find_net(struct nbuf *b, struct gso_layout *g)
+{
+	g->net = b->has_mac ? sizeof(struct ether_header) : 0;
+	if (!nbuf_linear(b, MIN((size_t)b->len, g->net + 120)) || b->lin < g->net + 24)
+		return false;
+	if (g->net && b->data[12] == 0x81 && b->data[13] == 0x00)
+		g->net += 4;
+	g->v4 = b->data[g->net] >> 4 == 4;
+	return true;
+}
+
 /* Finds the headers. They were written by this stack or come from a device: check anyway. */
 static bool find_layout(struct nbuf *b, struct gso_layout *g)
 {
 	size_t hlen;
 
-	g->net = b->has_mac ? sizeof(struct ether_header) : 0;
-	if (!nbuf_linear(b, MIN((size_t)b->len, g->net + 120)))
+	if (!find_net(b, g))
 		return false;
-	if (b->lin < g->net + 20)
-		return false;
-	g->v4 = b->data[g->net] >> 4 == 4;
 	g->transport = b->csum_start;
 	if (b->csum != NBUF_CSUM_PARTIAL || g->transport < g->net + (g->v4 ? 20 : 40))
 		return false;
@@ -105,6 +113,44 @@ static struct nbuf *cut(struct nbuf *b, const struct gso_layout *g, size_t off, 
 	n->csum_start = b->csum_start;
 	n->csum_offset = b->csum_offset;
 	return n;
+}
+
+int gso_complete(struct nbuf *b)
+{
+	bool tcp = b->gso != NBUF_GSO_UDP;
+	uint8_t proto = tcp ? IPPROTO_TCP : IPPROTO_UDP;
+	struct in6_addr src = {0}, dst = {0};
+	struct gso_layout g;
+	const uint8_t *ip;
+	uint16_t field;
+
+	if (b->csum == NBUF_CSUM_PARTIAL)
+		return 0;
+	if (!find_net(b, &g))
+		return -EINVAL;
+	ip = b->data + g.net;
+	g.transport = g.net + (g.v4 ? (ip[0] & 15) * 4u : 40);
+	if (g.transport + (tcp ? 20u : 8u) > b->lin || ip[g.v4 ? 9 : 6] != proto)
+		return -EINVAL;
+	if (nbuf_unshare(b, 0) < 0)
+		return -ENOBUFS;
+	ip = b->data + g.net;
+	if (g.v4) {
+		uint32_t v[2];
+
+		memcpy(v, ip + 12, 8);
+		addr_set4(&src, v[0]);
+		addr_set4(&dst, v[1]);
+	} else {
+		memcpy(&src, ip + 8, 16);
+		memcpy(&dst, ip + 24, 16);
+	}
+	b->csum = NBUF_CSUM_PARTIAL;
+	b->csum_start = g.transport;
+	b->csum_offset = tcp ? 16 : 6;
+	field = ~csum_fold(csum_pseudo(&src, &dst, proto, b->len - g.transport));
+	memcpy(b->data + g.transport + b->csum_offset, &field, 2);
+	return 0;
 }
 
 int gso_segment(struct nbuf *b, struct nbuf_queue *out)

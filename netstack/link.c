@@ -428,7 +428,14 @@ int link_xmit(struct net_link *l, struct nbuf *b)
 	if (atomic_load_explicit(&l->capturing, memory_order_relaxed) &&
 	    l->kind != NET_LINK_LOOPBACK)
 		link_capture_frame(l, b);
-	if (!b->gso || link_can_gso(l, b))
+	if (!b->gso)
+		return xmit_one(l, b);
+	err = gso_complete(b);
+	if (err) {
+		nbuf_put(b);
+		return err;
+	}
+	if (link_can_gso(l, b))
 		return xmit_one(l, b);
 	err = gso_segment(b, &segs);
 	while (!STAILQ_EMPTY(&segs)) {

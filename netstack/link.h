@@ -84,6 +84,12 @@ int link_xmit_ether(struct net_link *l, struct nbuf *b, const uint8_t dst[6], ui
 /* Hands the frame to the device: after the queueing discipline. */
 int link_xmit_now(struct net_link *l, struct nbuf *b);
 
+/*
+ * Makes the checksum of a packet to be cut partial, if it is one that was received whole, merged
+ * and verified, and is now sent on. -EINVAL when the headers are not TCP's or UDP's, -ENOBUFS; b
+ * stays the caller's. (gso.c)
+ */
+int gso_complete(struct nbuf *b);
 /* Software segmentation: cuts b into packets of b->gso_size. Consumes b. (gso.c) */
 int gso_segment(struct nbuf *b, struct nbuf_queue *out);
 /* Software receive merging: takes a batch, leaves the merged packets in it. (gro.c) */
