@@ -1,11 +1,17 @@
 /* User and group ids, capabilities, prctl. Most needs root; the rest is checked without. */
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/auxv.h>
 #include <sys/fsuid.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -222,8 +228,98 @@ static void capget_versions(void)
 	CHECK_ERRNO(syscall(SYS_capget, &h, caps), ESRCH);
 }
 
-int main(void)
+/* --- file capabilities ------------------------------------------------------------------------ */
+
+static char program[] = "/tmp/creds_test_XXXXXX";
+
+static void copy_program(void)
 {
+	char buf[65536];
+	int from = open("/proc/self/exe", O_RDONLY), to = mkstemp(program);
+	ssize_t n;
+
+	REQUIRE(from >= 0 && to >= 0);
+	while ((n = read(from, buf, sizeof(buf))) > 0)
+		REQUIRE(write(to, buf, (size_t)n) == n);
+	REQUIRE(fchmod(to, 0755) == 0);
+	close(from);
+	close(to);
+}
+
+static int set_file_caps(uint32_t permitted, uint32_t inheritable, bool effective)
+{
+	struct vfs_cap_data d = {
+		.magic_etc = VFS_CAP_REVISION_2 | (effective ? VFS_CAP_FLAGS_EFFECTIVE : 0),
+		.data = {{permitted, inheritable}},
+	};
+
+	return setxattr(program, "security.capability", &d, sizeof(d), 0);
+}
+
+/* The program as user 1000: checks that it has these, and AT_SECURE. */
+static int run_as_user(uint32_t permitted, uint32_t effective, int secure, bool nnp)
+{
+	char want[3][16];
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		char *argv[] = {program, want[0], want[1], want[2], NULL};
+
+		snprintf(want[0], 16, "%x", permitted);
+		snprintf(want[1], 16, "%x", effective);
+		snprintf(want[2], 16, "%d", secure);
+		REQUIRE(setgroups(0, NULL) == 0 && setgid(1000) == 0 && setuid(1000) == 0);
+		if (nnp)
+			prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		execv(program, argv);
+		_exit(errno == EPERM ? 99 : 98);
+	}
+	waitpid(pid, &status, 0);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static int check_own_caps(char **argv)
+{
+	CHECK_EQ(get_caps(), 0);
+	CHECK_EQ(caps[0].permitted, strtoul(argv[1], NULL, 16));
+	CHECK_EQ(caps[0].effective, strtoul(argv[2], NULL, 16));
+	CHECK_EQ(getauxval(AT_SECURE), strtoul(argv[3], NULL, 10));
+	CHECK_DONE();
+}
+
+static void files_give_capabilities(void)
+{
+	const uint32_t raw = 1U << CAP_NET_RAW, chown_cap = 1U << CAP_CHOWN;
+
+	copy_program();
+	CHECK_EQ(run_as_user(0, 0, 0, false), 0);
+	if (set_file_caps(raw, 0, true) == 0) {
+		CHECK_EQ(run_as_user(raw, raw, 1, false), 0);
+		CHECK_EQ(run_as_user(0, 0, 1, true), 0);
+		CHECK_EQ(set_file_caps(raw | chown_cap, 0, false), 0);
+		CHECK_EQ(run_as_user(raw | chown_cap, 0, 1, false), 0);
+		/* Inheritable by the file, but not by the process: nothing. */
+		CHECK_EQ(set_file_caps(0, raw, false), 0);
+		CHECK_EQ(run_as_user(0, 0, 0, false), 0);
+		/* What the bounding set keeps from an unknowing program stops it. */
+		CHECK_EQ(set_file_caps(raw | chown_cap, 0, true), 0);
+		CHECK_EQ(prctl(PR_CAPBSET_DROP, CAP_CHOWN), 0);
+		CHECK_EQ(run_as_user(0, 0, 0, false), 99);
+		CHECK_EQ(set_file_caps(raw | chown_cap, 0, false), 0);
+		CHECK_EQ(run_as_user(raw, 0, 1, false), 0);
+		/* Set-user-ID root as well: root in name, with these only. */
+		CHECK_EQ(chmod(program, 04755), 0);
+		CHECK_EQ(set_file_caps(raw, 0, true), 0);
+		CHECK_EQ(run_as_user(raw, raw, 1, false), 0);
+	}
+	unlink(program);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4)
+		return check_own_caps(argv);
 	in_child(prctl_basics);
 	in_child(capget_versions);
 	CHECK_EQ(syscall(SYS_getpgid, 0), getpgrp());
@@ -237,6 +333,7 @@ int main(void)
 		in_child(fs_ids);
 		in_child(resuid);
 		in_child(kill_needs_permission);
+		in_child(files_give_capabilities);
 	}
 	CHECK_DONE();
 }
