@@ -70,6 +70,8 @@ void mm_put(struct mm *mm)
 		inode_allow_write_access(mm->exe->inode);
 		file_put(mm->exe);
 	}
+	if (mm->aio)
+		mm->aio_free(mm->aio);
 	if (mm->as)
 		platform_as_put(mm->as);
 	mutex_destroy(&mm->lock);

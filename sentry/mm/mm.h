@@ -74,6 +74,10 @@ struct mm {
 	uint64_t stale_addr; /* the last stale fault, and how often in a row: fault.c */
 	unsigned stale_count;
 	int dumpable;
+	/* Asynchronous I/O contexts (fs/aio); NULL: none yet. aio_free is called with them at the
+	 * last mm_put. */
+	struct aio_table *_Atomic aio;
+	void (*aio_free)(void *);
 };
 
 /* Anonymous memory that several address spaces share (MAP_SHARED|MAP_ANONYMOUS, SysV shm): a memfd.

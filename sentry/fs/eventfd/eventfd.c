@@ -133,6 +133,21 @@ static const struct file_operations eventfd_fops = {
 	.show_fdinfo = eventfd_fdinfo,
 };
 
+bool is_eventfd(const struct file *file)
+{
+	return file->ops == &eventfd_fops;
+}
+
+void eventfd_signal(struct file *file)
+{
+	struct eventfd *e = file->private;
+
+	MUTEX_GUARD(&e->lock);
+	if (e->count < UINT64_MAX)
+		e->count++;
+	wake_up(&e->wait, EPOLLIN | EPOLLRDNORM);
+}
+
 int eventfd_create(unsigned initial, bool semaphore, uint32_t flags, struct file **out)
 {
 	struct eventfd *e = calloc(1, sizeof(*e));

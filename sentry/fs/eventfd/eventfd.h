@@ -6,5 +6,8 @@
 
 /* A new one, not in any fd table. flags: O_NONBLOCK. */
 int eventfd_create(unsigned initial, bool semaphore, uint32_t flags, struct file **out);
+bool is_eventfd(const struct file *file);
+/* Adds one, for what happened in the sentry; never waits: a full counter stays full. */
+void eventfd_signal(struct file *file);
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "sentry/fs/aio/context.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
@@ -111,6 +112,18 @@ static int show_ns_last_pid(struct text *out, struct inode *inode)
 static int show_unprivileged_ports(struct text *out, struct inode *inode)
 {
 	text_puts(out, "1024\n");
+	return 0;
+}
+
+static int show_aio_max_nr(struct text *out, struct inode *inode)
+{
+	text_printf(out, "%u\n", AIO_MAX_NR);
+	return 0;
+}
+
+static int show_aio_nr(struct text *out, struct inode *inode)
+{
+	text_printf(out, "%u\n", aio_nr());
 	return 0;
 }
 
@@ -245,8 +258,8 @@ static const struct pseudo_node fs_nodes[] = {
 	FIXED("pipe-max-size", "1048576\n"),
 	FIXED("pipe-user-pages-soft", "16384\n"),
 	FIXED("pipe-user-pages-hard", "0\n"),
-	FIXED("aio-max-nr", "65536\n"),
-	FIXED("aio-nr", "0\n"),
+	TEXT("aio-max-nr", show_aio_max_nr),
+	TEXT("aio-nr", show_aio_nr),
 	FIXED("lease-break-time", "45\n"),
 	FIXED("leases-enable", "1\n"),
 	FIXED("mount-max", "100000\n"),
