@@ -171,8 +171,9 @@ struct tcp_ep {
 	uint32_t write_seq;		  /* next byte that the application will add */
 	uint32_t snd_up;		  /* end of urgent data */
 	uint32_t mss, user_mss, peer_mss; /* mss: payload of a segment now */
-	uint32_t snd_sml; /* end of the last segment that was smaller than mss (Minshall) */
-	bool more;	  /* MSG_MORE: the application will add to the last segment */
+	uint32_t snd_sml;     /* end of the last segment that was smaller than mss (Minshall) */
+	bool more;	      /* MSG_MORE: the application will add to the last segment */
+	bool write_was_short; /* so will it here: it had more than there was room for */
 	struct tcp_chunk_list chunks;
 	struct tcp_chunk *next_chunk; /* that holds snd_nxt, or NULL */
 	struct tcp_seg_tree segs;

@@ -341,6 +341,9 @@ static bool nagle_holds(const struct tcp_ep *tp, uint32_t len)
 		return false;
 	if (tp->cork || tp->more)
 		return true;
+	/* The buffer was full: the rest of what was written will continue the segment. */
+	if (tp->write_was_short && unacked)
+		return true;
 	if (tp->nodelay)
 		return false;
 	return unacked && seq_lt(tp->snd_una, tp->snd_sml);

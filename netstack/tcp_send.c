@@ -31,11 +31,17 @@ void tcp_chunks_purge(struct tcp_ep *tp)
 	tp->ep.wmem = 0;
 }
 
+/* Bytes that the application has given and the peer has not acknowledged. */
+static uint32_t unacknowledged(const struct tcp_ep *tp)
+{
+	return seq_lt(tp->snd_una, tp->write_seq) ? tp->write_seq - tp->snd_una : 0;
+}
+
 /* Room for the application's bytes. The limit counts payload, twice as dear as it is (Linux's
  * truesize accounting does about that). */
 static uint32_t room(const struct tcp_ep *tp)
 {
-	uint32_t limit = tp->ep.sndbuf / 2 * 2, used = tp->ep.wmem;
+	uint32_t limit = tp->ep.sndbuf / 2 * 2, used = unacknowledged(tp);
 	uint32_t notsent = tp->write_seq - tp->snd_nxt;
 
 	if (used >= limit)
@@ -48,7 +54,7 @@ static uint32_t room(const struct tcp_ep *tp)
 bool tcp_write_space(const struct tcp_ep *tp)
 {
 	/* As Linux: writable when a third of the buffer is free. */
-	return room(tp) > 0 && tp->ep.wmem <= tp->ep.sndbuf / 3 * 2;
+	return room(tp) > 0 && unacknowledged(tp) <= tp->ep.sndbuf / 3 * 2;
 }
 
 static struct tcp_chunk *chunk_new(struct tcp_ep *tp, struct nmem *mem, uint32_t off, uint32_t len)
@@ -248,6 +254,7 @@ ssize_t tcp_sendmsg(struct net_ep *ep, const struct net_msg *m, int flags)
 			tcp_output(tp);
 		}
 	}
+	tp->write_was_short = err == -EAGAIN;
 	pushed(tp, flags, done);
 	mutex_unlock(&ep->lock);
 	/* Out of memory is a full buffer for the application: RFC 9293 §3.9.1.2 has no error. */
