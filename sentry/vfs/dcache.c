@@ -374,7 +374,8 @@ void d_instantiate(struct dentry *d, struct inode *inode)
 		return;
 	}
 	dcache_write_lock();
-	d->inode = inode;
+	/* Who holds a reference looks without the lock: step_ref() */
+	__atomic_store_n(&d->inode, inode, __ATOMIC_RELEASE);
 	dcache_write_unlock();
 }
 

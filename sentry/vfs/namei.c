@@ -412,7 +412,8 @@ static int step_ref(struct walk *w, const char *name, size_t len, bool follow)
 
 	if (IS_ERR(d))
 		return PTR_ERR(d);
-	if (!d->inode) {
+	/* With our reference it does not become negative any more, but may stop being so. */
+	if (!__atomic_load_n(&d->inode, __ATOMIC_ACQUIRE)) {
 		d_put(d);
 		return -ENOENT;
 	}

@@ -11,7 +11,7 @@
 #include "base/clock.h"
 #include "base/parker.h"
 
-static struct parker *volatile other;
+static struct parker *_Atomic other;
 
 static void *answer(void *arg)
 {
