@@ -235,20 +235,13 @@ static void syn_input(struct tcp_ep *lp, struct nbuf *b, const struct tcp_header
 
 /* ------------------------------------------------------------------------------ the third step */
 
-struct tcp_ep *tcp_child_create(struct tcp_ep *lp, const struct tcp_req *r,
-				const struct tcp_header *h)
+/* The child's lock is held: net_ep_each() can see it already. */
+static void child_fill(struct tcp_ep *tp, const struct tcp_ep *lp, const struct tcp_req *r,
+		       const struct tcp_header *h)
 {
 	struct netstack *s = tcp_stack(lp);
-	struct net_ep *ep;
-	struct tcp_ep *tp;
+	struct net_ep *ep = &tp->ep;
 
-	if (ep_alloc(s, &tcp_proto, sizeof(*tp), lp->ep.family, SOCK_STREAM, IPPROTO_TCP, &ep) < 0)
-		return NULL;
-	tp = tcp(ep);
-	if (tcp_proto.init(ep) < 0) {
-		net_ep_put(ep);
-		return NULL;
-	}
 	ep->opt = lp->ep.opt;
 	ep->rcvbuf = lp->ep.rcvbuf;
 	ep->sndbuf = lp->ep.sndbuf;
@@ -294,7 +287,24 @@ struct tcp_ep *tcp_child_create(struct tcp_ep *lp, const struct tcp_req *r,
 		tcp_rtt_sample(tp, net_now(s) - r->sent);
 	tcp_established(tp);
 	tp->connect_reported = true;
-	return tp;
+}
+
+struct tcp_ep *tcp_child_create(struct tcp_ep *lp, const struct tcp_req *r,
+				const struct tcp_header *h)
+{
+	struct net_ep *ep;
+
+	if (ep_alloc(tcp_stack(lp), &tcp_proto, sizeof(struct tcp_ep), lp->ep.family, SOCK_STREAM,
+		     IPPROTO_TCP, &ep) < 0)
+		return NULL;
+	if (tcp_proto.init(ep) < 0) {
+		net_ep_put(ep);
+		return NULL;
+	}
+	mutex_lock(&ep->lock);
+	child_fill(tcp(ep), lp, r, h);
+	mutex_unlock(&ep->lock);
+	return tcp(ep);
 }
 
 /*

@@ -8,6 +8,7 @@ static int tcp_init(struct net_ep *ep)
 {
 	struct netstack *s = ep->stack;
 	struct tcp_ep *tp = tcp(ep);
+	MUTEX_GUARD(&ep->lock); /* net_ep_each() finds it already */
 
 	tp->state = TCP_CLOSE;
 	tp->cc = s->sysctl.tcp_reno ? &tcp_reno : &tcp_cubic;
