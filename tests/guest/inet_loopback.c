@@ -199,21 +199,27 @@ static void lingering_close(void)
 	struct linger l = {1, 5};
 	static char buf[100000];
 	struct timeval t0, t1;
-	int c, s, status;
+	int c, s, status, sync[2];
 
 	tcp_pair(AF_INET, &c, &s);
 	CHECK_EQ(setsockopt(c, SOL_SOCKET, SO_LINGER, &l, sizeof(l)), 0);
+	REQUIRE(pipe(sync) == 0);
 	if (fork() == 0) {
 		long got = 0;
 		ssize_t n;
 
 		close(c);
+		close(sync[1]);
 		usleep(100000);
 		while ((n = read(s, buf, sizeof(buf))) > 0)
 			got += n;
 		_exit(got == 100000 && n == 0 ? 0 : 1);
 	}
 	close(s);
+	/* Ours must be the last descriptor, or the child would linger, for what it is to read. */
+	close(sync[1]);
+	CHECK_EQ(read(sync[0], buf, 1), 0);
+	close(sync[0]);
 	CHECK_EQ(write(c, buf, sizeof(buf)), sizeof(buf));
 	gettimeofday(&t0, NULL);
 	close(c);
