@@ -1,27 +1,20 @@
 /*
- * Multicast groups of links, and the reports that tell routers of them: IGMPv2 (RFC 2236),
- * IGMPv3 (RFC 3376) and MLDv2 (RFC 3810), in exclude mode with an empty source list (sources are
- * filtered per endpoint). The version follows the querier's.
+ * Multicast groups of links: joining, leaving, and when to report: RFC 3376 §5, RFC 3810 §6. All
+ * reports leave from the group's timer. Without a querier's word the current versions are spoken;
+ * an older querier's is followed until it has been silent for long enough.
  */
-#include "netstack/ip.h"
+#include <net/if.h>
+
+#include "netstack/mcast.h"
 
 #define GROUPS_MAX 512
+#define ROBUSTNESS 2
 #define UNSOLICITED_NS (1 * NSEC_PER_SEC)
-#define OLD_QUERIER_NS (400 * NSEC_PER_SEC)
-#define REPORTS 2
+#define UNSOLICITED_OLD_NS (10 * NSEC_PER_SEC)
 
-#define IGMP_QUERY 0x11
-#define IGMP_V2_REPORT 0x16
-#define IGMP_V2_LEAVE 0x17
-#define IGMP_V3_REPORT 0x22
-#define REC_IS_EXCLUDE 2
-#define REC_TO_INCLUDE 3
-#define REC_TO_EXCLUDE 4
-#define MLD2_REPORT 143
+static void group_timer(struct net_timer *t);
 
-struct igmp_state {
-	int64_t v2_until; /* an IGMPv2 querier was heard: speak version 2 until then */
-};
+/* ------------------------------------------------------------------------------ groups */
 
 static bool reported(const struct mcast_group *g)
 {
@@ -35,78 +28,19 @@ static bool reported(const struct mcast_group *g)
 	       !(g->addr.s6_addr32[3] == htonl(1) && g->addr.s6_addr32[1] == 0);
 }
 
-static bool speaks_v2(struct net_link *l)
+static bool in_use(const struct mcast_group *g)
 {
-	return l->igmp && l->igmp->v2_until > net_now(l->stack);
+	return g->users || !LIST_EMPTY(&g->filters);
 }
 
-static void send_igmp(struct net_link *l, const struct in6_addr *dst, struct nbuf *b)
+static void forget_changes(struct mcast_group *g)
 {
-	struct ip_tx tx = {.protocol = IPPROTO_IGMP, .tos = 0xc0, .ttl = 1, .router_alert = true};
-	struct in6_addr src;
-	uint16_t sum = csum_fold(nbuf_csum(b, 0, b->len, 0));
-
-	memcpy(b->data + 2, &sum, 2);
-	if (!addr_of_link(l, false, true, &src))
-		addr_set4(&src, 0);
-	ip_send_link(l, dst, &src, b, &tx);
-}
-
-static void report4(struct net_link *l, const struct in6_addr *group, uint8_t record)
-{
-	struct nbuf *b = nbuf_alloc(l->stack->pool, NET_HEADROOM, 16);
-	struct in6_addr dst = *group;
-	uint8_t *p;
-
-	if (!b)
-		return;
-	if (speaks_v2(l)) {
-		p = nbuf_append(b, 8);
-		memset(p, 0, 8);
-		p[0] = record == REC_TO_INCLUDE ? IGMP_V2_LEAVE : IGMP_V2_REPORT;
-		memcpy(p + 4, &group->s6_addr[12], 4);
-		if (record == REC_TO_INCLUDE)
-			addr_set4(&dst, htonl(0xe0000002));
-	} else {
-		p = nbuf_append(b, 16);
-		memset(p, 0, 16);
-		p[0] = IGMP_V3_REPORT;
-		p[7] = 1; /* one group record */
-		p[8] = record;
-		memcpy(p + 12, &group->s6_addr[12], 4);
-		addr_set4(&dst, htonl(0xe0000016));
+	for (int i = 0; i < 2; i++) {
+		net_free(g->link->stack, g->changes[i]);
+		g->changes[i] = NULL;
 	}
-	send_igmp(l, &dst, b);
-}
-
-static void report6(struct net_link *l, const struct in6_addr *group, uint8_t record)
-{
-	static const struct in6_addr all_mld2 = {{{0xff, 2, [15] = 0x16}}};
-	struct ip_tx tx = {.protocol = IPPROTO_ICMPV6, .ttl = 1, .router_alert = true};
-	struct nbuf *b = nbuf_alloc(l->stack->pool, NET_HEADROOM, 28);
-	struct in6_addr src;
-	uint8_t *p;
-
-	if (!b)
-		return;
-	p = nbuf_append(b, 28);
-	memset(p, 0, 28);
-	p[0] = MLD2_REPORT;
-	p[7] = 1;
-	p[8] = record;
-	memcpy(p + 12, group, 16);
-	src = in6addr_any;
-	addr_of_link(l, true, false, &src);
-	icmp6_fill_csum(b, &src, &all_mld2);
-	ip_send_link(l, &all_mld2, &src, b, &tx);
-}
-
-static void report(struct net_link *l, const struct in6_addr *group, uint8_t record)
-{
-	if (addr_is4(group))
-		report4(l, group, record);
-	else
-		report6(l, group, record);
+	g->changes_left = 0;
+	g->joined_or_left = false;
 }
 
 static void group_put(struct mcast_group *g)
@@ -115,36 +49,42 @@ static void group_put(struct mcast_group *g)
 
 	if (!refcount_dec(&g->refs))
 		return;
+	forget_changes(g);
 	net_link_put(g->link);
 	net_free(s, g);
 }
 
-/* config_lock held. */
-static void arm(struct mcast_group *g, int64_t max_delay)
+/* config_lock held. The timer fires within `max`, at once for 0; not later than it would have. */
+static void arm(struct mcast_group *g, int64_t max)
 {
 	struct netstack *s = g->link->stack;
-	int64_t us = max_delay / NSEC_PER_USEC;
+	int64_t us = MIN(max / NSEC_PER_USEC, 0x7fffffffLL), at = net_now(s);
 
+	if (us)
+		at += net_random_below(s, us) * NSEC_PER_USEC;
+	if (at >= g->timer_at)
+		return;
 	if (!net_timer_cancel(s, &g->timer))
 		refcount_inc(&g->refs);
-	net_timer_arm(s, &g->timer,
-		      net_now(s) + net_random_below(s, MIN(us, 0x7fffffffLL)) * NSEC_PER_USEC);
+	g->timer_at = at;
+	net_timer_arm(s, &g->timer, at);
 }
 
-static void group_timer(struct net_timer *t)
+/* A filter whose link has gone is in no list. */
+static void detach(struct mcast_filter *f)
 {
-	struct mcast_group *g = container_of(t, struct mcast_group, timer);
-	struct netstack *s = g->link->stack;
-	bool send;
+	if (f->next.le_prev)
+		LIST_REMOVE(f, next);
+	f->next.le_prev = NULL;
+}
 
-	NET_CONTEXT();
-	write_lock(&s->config_lock);
-	send = !g->gone && link_is_up(g->link);
-	if (send && g->reports_left && --g->reports_left)
-		arm(g, UNSOLICITED_NS);
-	write_unlock(&s->config_lock);
-	if (send)
-		report(g->link, &g->addr, REC_IS_EXCLUDE);
+/* Takes the group off the link's list, and the list's reference with it. */
+static void unlist(struct mcast_group *g)
+{
+	g->gone = true;
+	LIST_REMOVE(g, next);
+	if (net_timer_cancel(g->link->stack, &g->timer))
+		refcount_dec(&g->refs); /* not the last: the list's is there */
 	group_put(g);
 }
 
@@ -160,84 +100,170 @@ static struct mcast_group *find(struct net_link *l, const struct in6_addr *a)
 
 bool mcast_member(struct net_link *l, const struct in6_addr *group)
 {
+	struct mcast_group *g;
 	READ_GUARD(&l->stack->config_lock);
 
-	return (atomic_load(&l->flags) & IFF_ALLMULTI) || find(l, group);
+	if (atomic_load(&l->flags) & IFF_ALLMULTI)
+		return true;
+	g = find(l, group);
+	return g && in_use(g);
 }
 
-static unsigned count_groups(struct net_link *l)
+static struct mcast_group *find_or_make(struct net_link *l, const struct in6_addr *addr)
 {
-	struct mcast_group *g;
+	struct mcast_group *g = find(l, addr), *o;
+	struct netstack *s = l->stack;
 	unsigned n = 0;
 
-	LIST_FOREACH (g, &l->groups, next)
+	if (g)
+		return g;
+	LIST_FOREACH (o, &l->groups, next)
 		n++;
-	return n;
+	if (n >= GROUPS_MAX || !(g = net_alloc(s, sizeof(*g))))
+		return NULL;
+	refcount_init(&g->refs);
+	g->link = net_link_get(l);
+	g->addr = *addr;
+	g->timer.fn = group_timer;
+	g->timer_at = INT64_MAX;
+	LIST_INIT(&g->filters);
+	LIST_INSERT_HEAD(&l->groups, g, next);
+	return g;
+}
+
+/* config_lock held. The listeners have changed: what is to be told, from now on? */
+static void changed(struct mcast_group *g, const struct mcast_state *before)
+{
+	struct mcast_state after;
+	struct mcast_record *r[2];
+	bool was_told = !g->changes_left;
+
+	mcast_state_of(g, &after);
+	if (!reported(g) || !link_is_up(g->link)) {
+		if (!in_use(g))
+			unlist(g);
+		return;
+	}
+	mcast_changes(g->link->stack, before, &after, r);
+	if (r[0] || r[1]) {
+		bool step = mcast_listens(before) != mcast_listens(&after);
+
+		step |= !was_told && g->joined_or_left;
+		forget_changes(g);
+		g->changes[0] = r[0];
+		g->changes[1] = r[1];
+		g->changes_left = ROBUSTNESS;
+		g->joined_or_left = step;
+		arm(g, 0);
+	}
+	if (!in_use(g) && !g->changes_left)
+		unlist(g);
 }
 
 int mcast_join(struct net_link *l, const struct in6_addr *group)
 {
-	struct netstack *s = l->stack;
+	struct mcast_state before;
 	struct mcast_group *g;
-	bool send = false;
-	int err = 0;
+	WRITE_GUARD(&l->stack->config_lock);
 
-	NET_CONTEXT();
-	write_lock(&s->config_lock);
-	g = find(l, group);
-	if (g) {
-		g->users++;
-	} else if (count_groups(l) >= GROUPS_MAX || !(g = net_alloc(s, sizeof(*g)))) {
-		err = -ENOBUFS;
-	} else {
-		refcount_init(&g->refs);
-		g->link = net_link_get(l);
-		g->addr = *group;
-		g->users = 1;
-		g->timer.fn = group_timer;
-		LIST_INSERT_HEAD(&l->groups, g, next);
-		send = reported(g) && link_is_up(l);
-		if (send) {
-			g->reports_left = REPORTS - 1;
-			arm(g, UNSOLICITED_NS);
-		}
-	}
-	write_unlock(&s->config_lock);
-	if (send)
-		report(l, group, REC_TO_EXCLUDE);
-	return err;
-}
-
-static void remove_locked(struct mcast_group *g)
-{
-	g->gone = true;
-	LIST_REMOVE(g, next);
-	if (net_timer_cancel(g->link->stack, &g->timer))
-		refcount_dec(&g->refs);
+	g = find_or_make(l, group);
+	if (!g)
+		return -ENOBUFS;
+	mcast_state_of(g, &before);
+	g->users++;
+	changed(g, &before);
+	return 0;
 }
 
 int mcast_leave(struct net_link *l, const struct in6_addr *group)
 {
-	struct netstack *s = l->stack;
+	struct mcast_state before;
 	struct mcast_group *g;
-	bool send = false;
+	WRITE_GUARD(&l->stack->config_lock);
 
-	NET_CONTEXT();
-	write_lock(&s->config_lock);
 	g = find(l, group);
-	if (g && --g->users == 0) {
-		send = reported(g) && link_is_up(l);
-		remove_locked(g);
-	} else if (g) {
-		refcount_inc(&g->refs);
-	}
-	write_unlock(&s->config_lock);
-	if (!g)
+	if (!g || !g->users)
 		return -EADDRNOTAVAIL;
-	if (send)
-		report(l, group, REC_TO_INCLUDE);
-	group_put(g);
+	mcast_state_of(g, &before);
+	g->users--;
+	changed(g, &before);
 	return 0;
+}
+
+static struct mcast_filter *filter_new(struct netstack *s, bool include,
+				       const struct in6_addr *sources, unsigned n)
+{
+	struct mcast_filter *f;
+
+	if (n > MCAST_SOURCES_MAX)
+		return NULL;
+	f = net_alloc(s, sizeof(*f) + n * sizeof(f->sources[0]));
+	if (!f)
+		return NULL;
+	f->next.le_prev = NULL;
+	f->include = include;
+	f->n = n;
+	memcpy(f->sources, sources, n * sizeof(*sources));
+	return f;
+}
+
+int mcast_filter_add(struct net_link *l, const struct in6_addr *group, bool include,
+		     const struct in6_addr *sources, unsigned n, struct mcast_filter **out)
+{
+	struct mcast_filter *f = filter_new(l->stack, include, sources, n);
+	struct mcast_state before;
+	struct mcast_group *g;
+
+	if (!f)
+		return -ENOBUFS;
+	WRITE_GUARD(&l->stack->config_lock);
+	g = find_or_make(l, group);
+	if (!g) {
+		net_free(l->stack, f);
+		return -ENOBUFS;
+	}
+	mcast_state_of(g, &before);
+	LIST_INSERT_HEAD(&g->filters, f, next);
+	changed(g, &before);
+	*out = f;
+	return 0;
+}
+
+int mcast_filter_set(struct net_link *l, const struct in6_addr *group, struct mcast_filter **fp,
+		     bool include, const struct in6_addr *sources, unsigned n)
+{
+	struct mcast_filter *f = filter_new(l->stack, include, sources, n);
+	struct mcast_state before;
+	struct mcast_group *g;
+
+	if (!f)
+		return -ENOBUFS;
+	WRITE_GUARD(&l->stack->config_lock);
+	g = find(l, group);
+	if (g && (*fp)->next.le_prev) { /* else the link has gone meanwhile */
+		mcast_state_of(g, &before);
+		detach(*fp);
+		LIST_INSERT_HEAD(&g->filters, f, next);
+		changed(g, &before);
+	}
+	net_free(l->stack, *fp);
+	*fp = f;
+	return 0;
+}
+
+void mcast_filter_drop(struct net_link *l, const struct in6_addr *group, struct mcast_filter *f)
+{
+	struct mcast_state before;
+	struct mcast_group *g;
+	WRITE_GUARD(&l->stack->config_lock);
+
+	g = find(l, group);
+	if (g && f->next.le_prev) {
+		mcast_state_of(g, &before);
+		detach(f);
+		changed(g, &before);
+	}
+	net_free(l->stack, f);
 }
 
 void mcast_flush_link(struct net_link *l)
@@ -247,88 +273,145 @@ void mcast_flush_link(struct net_link *l)
 	while (!LIST_EMPTY(&l->groups)) {
 		struct mcast_group *g = LIST_FIRST(&l->groups);
 
-		remove_locked(g);
-		group_put(g);
+		while (!LIST_EMPTY(&g->filters))
+			detach(LIST_FIRST(&g->filters));
+		unlist(g);
 	}
 }
 
 void mcast_link_up(struct net_link *l)
 {
-	struct mcast_group *g;
+	static const struct mcast_state nothing = {.include = true};
+	struct mcast_group *g, *next;
 	WRITE_GUARD(&l->stack->config_lock);
 
-	LIST_FOREACH (g, &l->groups, next)
-		if (reported(g)) {
-			g->reports_left = REPORTS;
-			arm(g, UNSOLICITED_NS);
-		}
+	for (g = LIST_FIRST(&l->groups); g; g = next) {
+		next = LIST_NEXT(g, next);
+		changed(g, &nothing);
+	}
 }
 
-/* A query about `group` (any: about all): answer within max_delay. */
-static void query(struct net_link *l, const struct in6_addr *group, bool v4, int64_t max_delay)
+/* ------------------------------------------------------------------------------ reports */
+
+/* What the timer sends when it has let go of the lock. */
+struct report {
+	enum mcast_record_type type;
+	struct mcast_state state; /* only the sources matter */
+};
+
+static void take_record(struct report *r, const struct mcast_record *rec)
 {
+	r->type = rec->type;
+	r->state.n = rec->n;
+	memcpy(r->state.sources, rec->sources, rec->n * sizeof(rec->sources[0]));
+}
+
+/* One more time told of the changes: the records of it, and the timer for the next time. */
+static unsigned take_changes(struct mcast_group *g, struct report *r)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < 2; i++)
+		if (g->changes[i])
+			take_record(&r[n++], g->changes[i]);
+	if (--g->changes_left)
+		arm(g, UNSOLICITED_NS);
+	else
+		forget_changes(g);
+	return n;
+}
+
+static unsigned take_records(struct mcast_group *g, struct report r[3])
+{
+	unsigned n = g->changes_left ? take_changes(g, r) : 0;
+
+	if (g->answer) {
+		mcast_state_of(g, &r[n].state);
+		r[n].type = r[n].state.include ? MCAST_IS_INCLUDE : MCAST_IS_EXCLUDE;
+		if (mcast_listens(&r[n].state))
+			n++;
+	}
+	return n;
+}
+
+/*
+ * RFC 2236 §3, RFC 2710 §4: a report when joining, repeated; a leave only if nobody else has
+ * reported since; nothing about sources. True: there is something to send.
+ */
+static bool take_old(struct mcast_group *g, bool *leave)
+{
+	bool told = g->changes_left && g->joined_or_left;
+
+	*leave = !in_use(g);
+	if (*leave) {
+		forget_changes(g);
+		return told && g->last_reporter;
+	}
+	if (told && --g->changes_left)
+		arm(g, UNSOLICITED_OLD_NS);
+	else
+		forget_changes(g);
+	g->last_reporter |= told || g->answer;
+	return told || g->answer;
+}
+
+static void group_timer(struct net_timer *t)
+{
+	struct mcast_group *g = container_of(t, struct mcast_group, timer);
+	struct netstack *s = g->link->stack;
+	enum mcast_version v = MCAST_CURRENT;
+	struct report r[3];
+	unsigned n = 0;
+	bool old = false, leave;
+
+	NET_CONTEXT();
+	write_lock(&s->config_lock);
+	g->timer_at = INT64_MAX;
+	if (!g->gone && link_is_up(g->link)) {
+		v = mcast_version(g->link, addr_is4(&g->addr));
+		if (v == MCAST_CURRENT)
+			n = take_records(g, r);
+		else
+			old = take_old(g, &leave);
+	}
+	g->answer = false;
+	if (!g->gone && !in_use(g) && !g->changes_left)
+		unlist(g);
+	write_unlock(&s->config_lock);
+	for (unsigned i = 0; i < n; i++)
+		mcast_send_record(g->link, &g->addr, r[i].type, r[i].state.sources, r[i].state.n);
+	if (old)
+		mcast_send_old(g->link, &g->addr, v, leave);
+	group_put(g);
+}
+
+void mcast_answer(struct net_link *l, const struct in6_addr *group, bool v4, int64_t max_delay,
+		  const uint8_t *sources, unsigned n)
+{
+	struct mcast_state st;
 	struct mcast_group *g;
 	WRITE_GUARD(&l->stack->config_lock);
 
 	LIST_FOREACH (g, &l->groups, next) {
-		if (addr_is4(&g->addr) != v4 || !reported(g) ||
+		if (addr_is4(&g->addr) != v4 || !in_use(g) || !reported(g) ||
 		    (!addr_any(group) && !addr_eq(group, &g->addr)))
 			continue;
-		if (!g->reports_left) {
-			g->reports_left = 1;
-			arm(g, MAX(max_delay, NSEC_PER_MSEC));
-		}
+		mcast_state_of(g, &st);
+		if (!mcast_state_wants(&st, v4, sources, n))
+			continue;
+		g->answer = true;
+		arm(g, MAX(max_delay, NSEC_PER_MSEC));
 	}
 }
 
-static void heard_v2_querier(struct net_link *l)
+void mcast_heard_report(struct net_link *l, const struct in6_addr *group)
 {
+	struct mcast_group *g;
 	WRITE_GUARD(&l->stack->config_lock);
 
-	if (!l->igmp)
-		l->igmp = net_alloc(l->stack, sizeof(*l->igmp));
-	if (l->igmp)
-		l->igmp->v2_until = net_now(l->stack) + OLD_QUERIER_NS;
-}
-
-/* RFC 3376 §4.1.1, RFC 3810 §5.1.3: times above the linear range are floating point. */
-static uint32_t decode_time(uint32_t code, unsigned mant_bits)
-{
-	uint32_t top = 1u << (mant_bits + 3);
-
-	if (code < top)
-		return code;
-	return ((code & ((1u << mant_bits) - 1)) | 1u << mant_bits)
-	       << (((code >> mant_bits) & 7) + 3);
-}
-
-void igmp_input(struct netstack *s, struct nbuf *b)
-{
-	struct in6_addr group;
-	uint32_t be;
-
-	/* RFC 2236 §2, RFC 3376 §4: TTL 1, a group as destination. */
-	if (nbuf_linear(b, 8) && b->ttl == 1 && b->link && b->data[0] == IGMP_QUERY &&
-	    b->mcast == 1 && csum_fold(nbuf_csum(b, 0, b->len, 0)) == 0) {
-		memcpy(&be, b->data + 4, 4);
-		addr_set4(&group, be);
-		if (b->len < 12)
-			heard_v2_querier(b->link);
-		query(b->link, &group, true,
-		      (b->data[1] ? decode_time(b->data[1], 4) : 100) * (NSEC_PER_SEC / 10));
-	}
-	nbuf_put(b);
-}
-
-void mld_input(struct netstack *s, struct nbuf *b)
-{
-	struct in6_addr group;
-	uint16_t code;
-
-	if (b->data[0] != MLD_LISTENER_QUERY || !b->link || !nbuf_linear(b, 24) || b->ttl != 1 ||
-	    !addr_linklocal6(&b->src))
+	g = find(l, group);
+	if (!g || !in_use(g) || mcast_version(l, addr_is4(group)) == MCAST_CURRENT)
 		return;
-	memcpy(&code, b->data + 4, 2);
-	memcpy(&group, b->data + 8, 16);
-	query(b->link, &group, false, decode_time(ntohs(code), 12) * NSEC_PER_MSEC);
+	g->last_reporter = g->answer = false;
+	forget_changes(g);
 }

@@ -1,14 +1,20 @@
-/* Multicast memberships of endpoints, with source filters (RFC 3376 §2, RFC 3678). */
+/*
+ * Multicast memberships of endpoints, with source filters (RFC 3376 §2, RFC 3678). net_ep.groups
+ * and what is in it changes with the endpoint's lock and config_lock held: input, which looks
+ * whom a packet is for with a port bucket locked, has the latter only.
+ */
 #include "netstack/endpoint.h"
 #include "netstack/link.h"
+#include "netstack/mcast.h"
 
-#define SOURCES_MAX 64
+#define SOURCES_MAX MCAST_SOURCES_MAX
 
 struct ep_group {
 	LIST_ENTRY(ep_group) next;
 	struct in6_addr group;
-	struct net_link *link; /* counted */
-	bool include;	       /* only the sources listed; else all but those */
+	struct net_link *link;	     /* counted */
+	struct mcast_filter *filter; /* the link's copy of what follows */
+	bool include;		     /* only the sources listed; else all but those */
 	unsigned nsources;
 	struct in6_addr sources[];
 };
@@ -72,7 +78,7 @@ static int add(struct net_ep *ep, const struct in6_addr *group, struct net_link 
 	g = net_alloc(s, sizeof(*g) + SOURCES_MAX * sizeof(g->sources[0]) * (source != NULL));
 	if (!g)
 		return -ENOBUFS;
-	err = mcast_join(l, group);
+	err = mcast_filter_add(l, group, include, source, source ? 1 : 0, &g->filter);
 	if (err) {
 		net_free(s, g);
 		return err;
@@ -83,7 +89,9 @@ static int add(struct net_ep *ep, const struct in6_addr *group, struct net_link 
 	if (source)
 		g->sources[g->nsources++] = *source;
 	mutex_lock(&ep->lock);
+	write_lock(&s->config_lock);
 	LIST_INSERT_HEAD(&ep->groups, g, next);
+	write_unlock(&s->config_lock);
 	mutex_unlock(&ep->lock);
 	return 0;
 }
@@ -103,9 +111,16 @@ int ep_join(struct net_ep *ep, const struct in6_addr *group, int ifindex, const 
 	return err;
 }
 
+static void unlist(struct net_ep *ep, struct ep_group *g)
+{
+	WRITE_GUARD(&ep->stack->config_lock);
+
+	LIST_REMOVE(g, next);
+}
+
 static void drop(struct net_ep *ep, struct ep_group *g)
 {
-	mcast_leave(g->link, &g->group);
+	mcast_filter_drop(g->link, &g->group, g->filter);
 	net_link_put(g->link);
 	net_free(ep->stack, g);
 }
@@ -126,7 +141,7 @@ int ep_leave(struct net_ep *ep, const struct in6_addr *group, int ifindex,
 	mutex_lock(&ep->lock);
 	g = find(ep, group, l);
 	if (g)
-		LIST_REMOVE(g, next);
+		unlist(ep, g);
 	mutex_unlock(&ep->lock);
 	net_link_put(l);
 	if (!g)
@@ -135,26 +150,54 @@ int ep_leave(struct net_ep *ep, const struct in6_addr *group, int ifindex,
 	return 0;
 }
 
-/* Puts a source onto a group's list, making room for the list if it has none. ep->lock held. */
-static int list_source(struct net_ep *ep, struct ep_group **gp, const struct in6_addr *source)
+/* Makes room for sources in a group that had none. ep->lock held. */
+static struct ep_group *with_room(struct net_ep *ep, struct ep_group *g)
 {
-	struct ep_group *g = *gp, *n;
+	struct ep_group *n = net_alloc(ep->stack, sizeof(*n) + SOURCES_MAX * sizeof(n->sources[0]));
 
-	if (g->nsources >= SOURCES_MAX)
+	if (!n)
+		return NULL;
+	*n = *g;
+	write_lock(&ep->stack->config_lock);
+	LIST_REMOVE(g, next);
+	LIST_INSERT_HEAD(&ep->groups, n, next);
+	write_unlock(&ep->stack->config_lock);
+	net_free(ep->stack, g);
+	return n;
+}
+
+/*
+ * Adds or removes a source of a group, which is of the mode `include` then; `i` is where it is, or
+ * nsources. ep->lock held.
+ */
+static int change_source(struct net_ep *ep, struct ep_group *g, unsigned i, bool include,
+			 bool add_it, const struct in6_addr *source)
+{
+	struct in6_addr list[SOURCES_MAX];
+	unsigned n = g->nsources;
+	int err;
+
+	if (add_it != (i == n))
+		return -EADDRNOTAVAIL;
+	if (add_it && n >= SOURCES_MAX)
 		return -ENOBUFS;
-	if (!g->nsources) {
-		n = net_alloc(ep->stack, sizeof(*n) + SOURCES_MAX * sizeof(n->sources[0]));
-		if (!n)
+	if (!n) {
+		g = with_room(ep, g);
+		if (!g)
 			return -ENOBUFS;
-		n->group = g->group;
-		n->link = g->link;
-		n->include = g->include;
-		LIST_REMOVE(g, next);
-		LIST_INSERT_HEAD(&ep->groups, n, next);
-		net_free(ep->stack, g);
-		*gp = g = n;
 	}
-	g->sources[g->nsources++] = *source;
+	memcpy(list, g->sources, n * sizeof(list[0]));
+	if (add_it)
+		list[n++] = *source;
+	else
+		list[i] = list[--n];
+	err = mcast_filter_set(g->link, &g->group, &g->filter, include, list, n);
+	if (err)
+		return err;
+	WRITE_GUARD(&ep->stack->config_lock);
+	memcpy(g->sources, list, n * sizeof(list[0]));
+	g->include = include;
+	g->nsources = n;
 	return 0;
 }
 
@@ -182,18 +225,13 @@ int ep_group_source(struct net_ep *ep, const struct in6_addr *group, int ifindex
 	}
 	for (i = 0; i < g->nsources && !addr_eq(&g->sources[i], source); i++)
 		;
-	if (g->include != include) {
-		err = -EINVAL;
-	} else if (add_it) {
-		err = i < g->nsources ? -EADDRNOTAVAIL : list_source(ep, &g, source);
-	} else if (i == g->nsources) {
-		err = -EADDRNOTAVAIL;
+	if (g->include != include && (g->nsources || !add_it)) {
+		err = -EINVAL; /* the mode changes only while no source is listed */
+	} else if (include && !add_it && i == 0 && g->nsources == 1) {
+		unlist(ep, g); /* to include nothing is to leave */
+		gone = g;
 	} else {
-		g->sources[i] = g->sources[--g->nsources];
-		if (include && !g->nsources) {
-			LIST_REMOVE(g, next);
-			gone = g;
-		}
+		err = change_source(ep, g, i, include, add_it, source);
 	}
 	mutex_unlock(&ep->lock);
 	if (gone)
@@ -210,7 +248,7 @@ void ep_leave_all(struct net_ep *ep)
 		mutex_lock(&ep->lock);
 		g = LIST_FIRST(&ep->groups);
 		if (g)
-			LIST_REMOVE(g, next);
+			unlist(ep, g);
 		mutex_unlock(&ep->lock);
 		if (!g)
 			return;
@@ -222,6 +260,7 @@ bool ep_group_match(struct net_ep *ep, const struct in6_addr *group, const struc
 		    int ifindex)
 {
 	struct ep_group *g;
+	READ_GUARD(&ep->stack->config_lock);
 
 	LIST_FOREACH (g, &ep->groups, next) {
 		bool listed = false;

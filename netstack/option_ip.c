@@ -73,6 +73,58 @@ static int source_membership4(struct net_ep *ep, int name, const void *val, sock
 			       name == IP_ADD_SOURCE_MEMBERSHIP || name == IP_BLOCK_SOURCE);
 }
 
+/* RFC 3678 §5.1: the address of a group or source in a sockaddr of the option's level. */
+static int group_address(int family, const struct sockaddr_storage *a, struct in6_addr *out)
+{
+	struct sockaddr_in6 in6;
+	struct sockaddr_in in;
+
+	if (a->ss_family != family)
+		return -EINVAL;
+	if (family == AF_INET) {
+		memcpy(&in, a, sizeof(in));
+		addr_set4(out, in.sin_addr.s_addr);
+	} else {
+		memcpy(&in6, a, sizeof(in6));
+		*out = in6.sin6_addr;
+		if (addr_is4(out))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+static int group_option(struct net_ep *ep, int family, int name, const void *val, socklen_t len)
+{
+	struct in6_addr group;
+	struct group_req r;
+	int err;
+
+	if (len < sizeof(r))
+		return -EINVAL;
+	memcpy(&r, val, sizeof(r));
+	err = group_address(family, &r.gr_group, &group);
+	if (err)
+		return err;
+	return (name == MCAST_JOIN_GROUP ? ep_join : ep_leave)(ep, &group, r.gr_interface, NULL);
+}
+
+static int group_source_option(struct net_ep *ep, int family, int name, const void *val,
+			       socklen_t len)
+{
+	struct in6_addr group, source;
+	struct group_source_req r;
+
+	if (len < sizeof(r))
+		return -EINVAL;
+	memcpy(&r, val, sizeof(r));
+	if (group_address(family, &r.gsr_group, &group) ||
+	    group_address(family, &r.gsr_source, &source))
+		return -EADDRNOTAVAIL;
+	return ep_group_source(ep, &group, r.gsr_interface, NULL, &source,
+			       name == MCAST_JOIN_SOURCE_GROUP || name == MCAST_LEAVE_SOURCE_GROUP,
+			       name == MCAST_JOIN_SOURCE_GROUP || name == MCAST_BLOCK_SOURCE);
+}
+
 static int set_ip_int(struct net_ep *ep, int name, int v)
 {
 	struct ep_options *o = &ep->opt;
@@ -156,19 +208,13 @@ int ep_setsockopt_ip(struct net_ep *ep, int name, const void *val, socklen_t len
 	case IP_UNBLOCK_SOURCE:
 		return source_membership4(ep, name, val, len);
 	case MCAST_JOIN_GROUP:
-	case MCAST_LEAVE_GROUP: {
-		struct group_req g;
-		struct sockaddr_in in;
-		struct in6_addr group;
-
-		if (len < sizeof(g))
-			return -EINVAL;
-		memcpy(&g, val, sizeof(g));
-		memcpy(&in, &g.gr_group, sizeof(in));
-		addr_set4(&group, in.sin_addr.s_addr);
-		return (name == MCAST_JOIN_GROUP ? ep_join : ep_leave)(ep, &group, g.gr_interface,
-								       NULL);
-	}
+	case MCAST_LEAVE_GROUP:
+		return group_option(ep, AF_INET, name, val, len);
+	case MCAST_JOIN_SOURCE_GROUP:
+	case MCAST_LEAVE_SOURCE_GROUP:
+	case MCAST_BLOCK_SOURCE:
+	case MCAST_UNBLOCK_SOURCE:
+		return group_source_option(ep, AF_INET, name, val, len);
 	case IP_MULTICAST_IF:
 		return set_mcast_if(ep, val, len);
 	case IP_OPTIONS:
@@ -372,17 +418,10 @@ int ep_setsockopt_ip6(struct net_ep *ep, int name, const void *val, socklen_t le
 
 	if (name == IPV6_JOIN_GROUP || name == IPV6_LEAVE_GROUP)
 		return membership6(ep, name == IPV6_JOIN_GROUP, val, len);
-	if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP) {
-		struct group_req g;
-		struct sockaddr_in6 in;
-
-		if (len < sizeof(g))
-			return -EINVAL;
-		memcpy(&g, val, sizeof(g));
-		memcpy(&in, &g.gr_group, sizeof(in));
-		return (name == MCAST_JOIN_GROUP ? ep_join : ep_leave)(ep, &in.sin6_addr,
-								       g.gr_interface, NULL);
-	}
+	if (name == MCAST_JOIN_GROUP || name == MCAST_LEAVE_GROUP)
+		return group_option(ep, AF_INET6, name, val, len);
+	if (name >= MCAST_BLOCK_SOURCE && name <= MCAST_LEAVE_SOURCE_GROUP)
+		return group_source_option(ep, AF_INET6, name, val, len);
 	err = opt_int(val, len, &v);
 	if (err)
 		return err;

@@ -139,18 +139,10 @@ void arp_solicit(struct net_link *l, const struct in6_addr *target, const uint8_
 void ndp_solicit(struct net_link *l, const struct in6_addr *target, const uint8_t *lladdr);
 void arp_announce(struct net_link *l, const struct in6_addr *addr);
 
-/* Multicast groups of links. (igmp.c, mld.c; membership.c has those of endpoints) */
-struct mcast_group {
-	LIST_ENTRY(mcast_group) next;
-	struct refcount refs;
-	struct net_link *link; /* counted */
-	struct in6_addr addr;
-	unsigned users;
-	struct net_timer timer; /* unsolicited reports, answers to queries */
-	unsigned reports_left;
-	bool last_reporter;
-	bool gone;
-};
+/*
+ * Multicast groups of links (mcast.h has the rest): joins with all sources, from which there must
+ * be as many leaves. -ENOBUFS, -EADDRNOTAVAIL.
+ */
 int mcast_join(struct net_link *l, const struct in6_addr *group);
 int mcast_leave(struct net_link *l, const struct in6_addr *group);
 bool mcast_member(struct net_link *l, const struct in6_addr *group);
