@@ -158,6 +158,8 @@ int socket_create(int family, int type, int protocol, uint32_t flags, struct fil
 	if (ret) {
 		sock->ops->release(sock);
 		socket_free(sock);
+	} else if (sock->ops->opened) {
+		sock->ops->opened(sock);
 	}
 	return ret;
 }

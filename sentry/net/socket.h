@@ -60,6 +60,7 @@ struct socket_ops {
 	/* flags: MSG_*; MSG_DONTWAIT is set for O_NONBLOCK files. They send SIGPIPE themselves. */
 	ssize_t (*sendmsg)(struct socket *sock, struct socket_msg *msg, unsigned flags);
 	ssize_t (*recvmsg)(struct socket *sock, struct socket_msg *msg, unsigned flags);
+	void (*opened)(struct socket *sock);  /* sock->file is there: after create; may be NULL */
 	void (*release)(struct socket *sock); /* sock->sk may be NULL: creation failed half way */
 };
 

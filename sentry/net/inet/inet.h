@@ -19,6 +19,9 @@
 struct inet_sock {
 	struct net_ep *ep;
 	struct wait_queue wait;
+	/* For /proc/net: its file's inode number (0: none yet), its maker's fsuid. */
+	uint64_t ino;
+	uid_t uid;
 	struct inet_sock *next_free;
 };
 

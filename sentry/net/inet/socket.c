@@ -24,11 +24,14 @@ struct inet_sock *inet_sock_alloc(void)
 	if (is)
 		pool = is->next_free;
 	mutex_unlock(&pool_lock);
-	if (is)
-		return is;
-	is = calloc(1, sizeof(*is));
-	if (is)
+	if (!is) {
+		is = calloc(1, sizeof(*is));
+		if (!is)
+			return NULL;
 		wait_queue_init(&is->wait);
+	}
+	__atomic_store_n(&is->ino, 0, __ATOMIC_RELAXED);
+	is->uid = vfs_cred()->fsuid;
 	return is;
 }
 
@@ -112,6 +115,13 @@ static int inet_listen(struct socket *sock, int backlog)
 	return net_ep_listen(is->ep, backlog);
 }
 
+static void inet_opened(struct socket *sock)
+{
+	struct inet_sock *is = sock->sk;
+
+	__atomic_store_n(&is->ino, sock->file->inode->ino, __ATOMIC_RELAXED);
+}
+
 static int inet_accept(struct socket *sock, struct socket *fresh, bool nonblock)
 {
 	int64_t deadline = socket_deadline(sock->rcvtimeo);
@@ -136,6 +146,7 @@ static int inet_accept(struct socket *sock, struct socket *fresh, bool nonblock)
 	}
 	child->ep = ep;
 	fresh->sk = child;
+	inet_opened(fresh);
 	net_ep_set_ops(ep, &inet_ep_ops, child);
 	return 0;
 }
@@ -232,6 +243,7 @@ const struct socket_ops inet_ops = {
 	.getsockopt = inet_getsockopt,
 	.sendmsg = inet_sendmsg,
 	.recvmsg = inet_recvmsg,
+	.opened = inet_opened,
 	.release = inet_release,
 };
 
