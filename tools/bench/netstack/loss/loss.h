@@ -43,6 +43,7 @@ struct loss_flow {
 	double seconds;
 	uint64_t bytes; /* acknowledged by the peer, or read here */
 	uint64_t retransmitted;
+	double rtt_ms; /* smoothed, at the end */
 };
 
 /* One netstack connection to the peer. The packet socket belongs to the stack from then on. */

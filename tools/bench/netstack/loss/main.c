@@ -171,6 +171,7 @@ static int linux_flow(bool send_it, double seconds, struct loss_flow *f)
 	if (send_it)
 		f->bytes = info.tcpi_bytes_acked;
 	f->retransmitted = info.tcpi_total_retrans;
+	f->rtt_ms = info.tcpi_rtt / 1e3;
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg));
 	close(fd);
 	free(buf);
@@ -334,6 +335,7 @@ static double compare(const struct loss_profile *p, bool send_it, int rounds, do
 	double mbit[2][MAX_ROUNDS], m[2], sum[2] = {0};
 	unsigned long lost[2] = {0}, over[2] = {0}, frames[2] = {0};
 	uint64_t retrans[2] = {0};
+	double rtt[2] = {0};
 
 	for (int i = 0; i < rounds; i++)
 		for (int k = 0; k < 2; k++) {
@@ -349,6 +351,7 @@ static double compare(const struct loss_profile *p, bool send_it, int rounds, do
 			mbit[ours][i] = f.bytes * 8 / f.seconds / 1e6;
 			sum[ours] += mbit[ours][i];
 			retrans[ours] += f.retransmitted;
+			rtt[ours] += f.rtt_ms / rounds;
 			lost[ours] += atomic_load(&link_state->lost[dir]);
 			over[ours] += atomic_load(&link_state->overflowed[dir]);
 			frames[ours] += atomic_load(&link_state->frames[dir]);
@@ -356,10 +359,11 @@ static double compare(const struct loss_profile *p, bool send_it, int rounds, do
 	for (int k = 0; k < 2; k++)
 		m[k] = median(mbit[k], rounds);
 	printf("%-10s %-7s netstack %6.2f Mbit/s (%.2f-%.2f)  Linux %6.2f (%.2f-%.2f)  ratio "
-	       "%.2f (of sums %.2f)  lost %lu+%lu/%lu, %lu+%lu/%lu  retransmitted %lu, %lu\n",
+	       "%.2f (of sums %.2f)  lost %lu+%lu/%lu, %lu+%lu/%lu  retransmitted %lu, %lu  rtt "
+	       "%.1f, %.1f ms\n",
 	       p->name, send_it ? "send" : "receive", m[1], mbit[1][0], mbit[1][rounds - 1], m[0],
 	       mbit[0][0], mbit[0][rounds - 1], m[1] / m[0], sum[1] / sum[0], lost[1], over[1],
-	       frames[1], lost[0], over[0], frames[0], retrans[1], retrans[0]);
+	       frames[1], lost[0], over[0], frames[0], retrans[1], retrans[0], rtt[1], rtt[0]);
 	return m[1] / m[0];
 }
 

@@ -116,6 +116,7 @@ int loss_ours_flow(bool send, double seconds, struct loss_flow *f)
 	if (send)
 		f->bytes = info.tcpi_bytes_acked;
 	f->retransmitted = info.tcpi_total_retrans;
+	f->rtt_ms = info.tcpi_rtt / 1e3;
 	/* Aborts: what is queued must not get into the next flow's way. */
 	net_ep_setsockopt(ep, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg));
 	net_ep_close(ep);
