@@ -141,6 +141,37 @@ struct fs *task_fs_get(struct task *t)
 	return t->fs ? fs_get(t->fs) : NULL;
 }
 
+/* Others may read meanwhile. */
+static void add_relaxed(uint64_t *count, uint64_t n)
+{
+	__atomic_store_n(count, *count + n, __ATOMIC_RELAXED);
+}
+
+void task_count_io(struct task *t, bool write, ssize_t n)
+{
+	add_relaxed(write ? &t->io.syscw : &t->io.syscr, 1);
+	if (n > 0)
+		add_relaxed(write ? &t->io.wchar : &t->io.rchar, (uint64_t)n);
+}
+
+static void add_io(struct task_io *sum, const struct task_io *io)
+{
+	sum->rchar += __atomic_load_n(&io->rchar, __ATOMIC_RELAXED);
+	sum->wchar += __atomic_load_n(&io->wchar, __ATOMIC_RELAXED);
+	sum->syscr += __atomic_load_n(&io->syscr, __ATOMIC_RELAXED);
+	sum->syscw += __atomic_load_n(&io->syscw, __ATOMIC_RELAXED);
+}
+
+void group_io(struct thread_group *g, struct task_io *sum)
+{
+	struct task *t;
+	READ_GUARD(&kernel.tasklist_lock);
+
+	*sum = g->dead_io;
+	for_each_thread (g, t)
+		add_io(sum, &t->io);
+}
+
 void task_link(struct task *t)
 {
 	struct thread_group *g = t->group;
@@ -209,6 +240,7 @@ void task_release(struct task *t)
 	t->pid->task = NULL;
 	pid_release_unused(t->pid);
 	atomic_store(&t->state, TASK_DEAD);
+	add_io(&g->dead_io, &t->io);
 	kernel.num_tasks--;
 	task_put(t);
 }

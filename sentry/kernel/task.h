@@ -101,6 +101,11 @@ struct restart_block {
 	uint64_t arg[5];
 };
 
+/* What read(2), write(2) and their kin moved, and how many there were, for /proc/PID/io. */
+struct task_io {
+	uint64_t rchar, wchar, syscr, syscw;
+};
+
 /* Shared by the threads of a process (Linux: signal_struct). */
 struct thread_group {
 	struct refcount refs;
@@ -144,6 +149,7 @@ struct thread_group {
 	struct {
 		uint64_t utime, stime, minflt, majflt, maxrss, nvcsw, nivcsw;
 	} dead, children_usage;
+	struct task_io dead_io; /* of threads that are gone; tasklist_lock */
 
 	/* interval timers (ITIMER_REAL...), POSIX timers: kernel/itimer.c, kernel/posix_timer.c */
 	struct ktimer itimer_real;
@@ -214,7 +220,8 @@ struct task {
 	uint64_t mempolicy_nodes;
 	int64_t start_time; /* monotonic ns */
 	uint64_t nvcsw;
-	void *pi_waiter; /* kernel/futex_pi.c */
+	struct task_io io; /* [owner] writes, by task_count_io() */
+	void *pi_waiter;   /* kernel/futex_pi.c */
 	void *pi_held;
 	void *seccomp;		  /* later */
 	void *ptrace;		  /* later */
@@ -289,6 +296,10 @@ int task_exec(struct task *t, struct file *file, const char *path, char *const a
 /* True if no member of the process group has its parent in another group of the session (POSIX:
  * orphaned): stop signals of the terminal then fail with EIO. Takes tasklist_lock. */
 bool pgrp_is_orphaned(struct pid *pgrp);
+/* Counts one call that moved n bytes, or none if n is an error. t is current. */
+void task_count_io(struct task *t, bool write, ssize_t n);
+/* The sum over the threads, living and dead. */
+void group_io(struct thread_group *g, struct task_io *sum);
 /* exit(2): marks the current task; the run loop ends it on the way out. */
 void task_exit(struct task *t, int status);
 /* exit_group(2) and fatal signals. */

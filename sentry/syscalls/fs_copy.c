@@ -90,6 +90,8 @@ SYSCALL_DEFINE4(sendfile, int, out_fd, int, in_fd, uaddr_t, offset, size_t, coun
 		return err;
 	out_pos = atomic_load(&out->pos);
 	n = count ? copy_loop(in, &in_pos, out, &out_pos, MIN(count, MAX_RW_COUNT)) : 0;
+	task_count_io(t, false, n);
+	task_count_io(t, true, n);
 	if (n < 0)
 		return n;
 	put_pos(out, 0, out_pos);
@@ -149,6 +151,8 @@ SYSCALL_DEFINE6(copy_file_range, int, in_fd, uaddr_t, in_off, int, out_fd, uaddr
 	if (err || !len)
 		return err;
 	n = copy_loop(in, &in_pos, out, &out_pos, len);
+	task_count_io(t, false, n);
+	task_count_io(t, true, n);
 	if (n <= 0)
 		return n;
 	err = put_pos(in, in_off, in_pos);

@@ -6,6 +6,14 @@
 
 #define FAST_IOV 8
 
+static ssize_t transfer(struct file *f, struct iov_iter *it, int64_t *pos, bool write, int rwf)
+{
+	ssize_t n = write ? vfs_write(f, it, pos, rwf) : vfs_read(f, it, pos, rwf);
+
+	task_count_io(current, write, n);
+	return n;
+}
+
 /* Transfers at the file's own position. Regular files: one at a time, as POSIX wants. */
 static ssize_t at_file_pos(struct file *f, struct iov_iter *it, bool write, int rwf)
 {
@@ -13,10 +21,10 @@ static ssize_t at_file_pos(struct file *f, struct iov_iter *it, bool write, int 
 	ssize_t n;
 
 	if (!f->has_pos)
-		return write ? vfs_write(f, it, &pos, rwf) : vfs_read(f, it, &pos, rwf);
+		return transfer(f, it, &pos, write, rwf);
 	mutex_lock(&f->pos_lock);
 	pos = atomic_load(&f->pos);
-	n = write ? vfs_write(f, it, &pos, rwf) : vfs_read(f, it, &pos, rwf);
+	n = transfer(f, it, &pos, write, rwf);
 	atomic_store(&f->pos, pos);
 	mutex_unlock(&f->pos_lock);
 	return n;
@@ -28,7 +36,7 @@ static ssize_t at_pos(struct file *f, struct iov_iter *it, int64_t pos, bool wri
 		return -EINVAL;
 	if (!f->has_pos)
 		return -ESPIPE;
-	return write ? vfs_write(f, it, &pos, rwf) : vfs_read(f, it, &pos, rwf);
+	return transfer(f, it, &pos, write, rwf);
 }
 
 SYSCALL_DEFINE3(read, int, fd, uaddr_t, buf, size_t, count)

@@ -13,6 +13,8 @@ struct file_lock {
 TAILQ_HEAD(lock_list, file_lock);
 
 struct file_lock_context {
+	TAILQ_ENTRY(file_lock_context) all_link;
+	struct inode *inode; /* whose it is; not counted */
 	struct mutex lock;
 	struct lock_list posix, flock;
 	struct wait_queue wait;
@@ -26,6 +28,9 @@ struct blocked {
 static TAILQ_HEAD(, blocked) blocked_list = TAILQ_HEAD_INITIALIZER(blocked_list);
 static struct mutex blocked_lock = MUTEX_INIT; /* after a context's lock */
 static _Atomic int num_locks;
+/* Every context, for /proc/locks; its lock comes before a context's. */
+static TAILQ_HEAD(, file_lock_context) contexts = TAILQ_HEAD_INITIALIZER(contexts);
+static struct mutex contexts_lock = MUTEX_INIT;
 
 static struct file_lock_context *context_of(struct inode *inode, bool create)
 {
@@ -37,6 +42,7 @@ static struct file_lock_context *context_of(struct inode *inode, bool create)
 	ctx = calloc(1, sizeof(*ctx));
 	if (!ctx)
 		return NULL;
+	ctx->inode = inode;
 	mutex_init(&ctx->lock);
 	TAILQ_INIT(&ctx->posix);
 	TAILQ_INIT(&ctx->flock);
@@ -46,6 +52,8 @@ static struct file_lock_context *context_of(struct inode *inode, bool create)
 		free(ctx);
 		return none;
 	}
+	MUTEX_GUARD(&contexts_lock);
+	TAILQ_INSERT_TAIL(&contexts, ctx, all_link);
 	return ctx;
 }
 
@@ -88,6 +96,9 @@ void file_locks_free(struct file_lock_context *ctx)
 {
 	if (!ctx)
 		return;
+	mutex_lock(&contexts_lock);
+	TAILQ_REMOVE(&contexts, ctx, all_link);
+	mutex_unlock(&contexts_lock);
 	while (!TAILQ_EMPTY(&ctx->posix))
 		list_remove(&ctx->posix, TAILQ_FIRST(&ctx->posix));
 	while (!TAILQ_EMPTY(&ctx->flock))
@@ -340,7 +351,13 @@ static int try_flock(struct file_lock_context *ctx, const struct lock_request *r
 int flock_set(struct file *f, int type, bool wait)
 {
 	struct file_lock_context *ctx = context_of(f->inode, type != F_UNLCK);
-	struct lock_request req = {.type = type, .end = INT64_MAX, .owner = f};
+	struct lock_request req = {
+		.type = type,
+		.end = INT64_MAX,
+		.owner = f,
+		.flock = true,
+		.pid = current->group->tgid,
+	};
 	int err, ret;
 
 	if (!ctx)
@@ -395,4 +412,37 @@ void file_locks_release_owner(struct file *f, struct files *owner)
 	mutex_unlock(&ctx->lock);
 	if (any)
 		wake_up_all(&ctx->wait, ~0u);
+}
+
+/* --- looking -----------------------------------------------------------------------------------
+ */
+
+static void each_of(struct file_lock_context *ctx,
+		    void (*fn)(void *arg, struct inode *inode, const struct lock_request *r),
+		    void *arg)
+{
+	struct file_lock *l;
+
+	MUTEX_GUARD(&ctx->lock);
+	TAILQ_FOREACH (l, &ctx->flock, link)
+		fn(arg, ctx->inode, &l->r);
+	TAILQ_FOREACH (l, &ctx->posix, link)
+		fn(arg, ctx->inode, &l->r);
+}
+
+void file_locks_each(struct inode *inode,
+		     void (*fn)(void *arg, struct inode *inode, const struct lock_request *r),
+		     void *arg)
+{
+	struct file_lock_context *ctx;
+
+	if (inode) {
+		ctx = context_of(inode, false);
+		if (ctx)
+			each_of(ctx, fn, arg);
+		return;
+	}
+	MUTEX_GUARD(&contexts_lock);
+	TAILQ_FOREACH (ctx, &contexts, all_link)
+		each_of(ctx, fn, arg);
 }

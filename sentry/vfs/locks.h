@@ -15,8 +15,10 @@ struct lock_request {
 	int type;	    /* F_RDLCK, F_WRLCK, F_UNLCK */
 	int64_t start, end; /* inclusive; INT64_MAX: to the end */
 	const void *owner;  /* the fd table (POSIX) or the file (OFD) */
-	bool ofd;
-	struct pid *pid; /* POSIX: the process, for F_GETLK; not counted by the request */
+	bool ofd, flock;
+	/* The process that asked; NULL for OFD locks, whose owner is none. Not counted by the
+	 * request. */
+	struct pid *pid;
 };
 
 /* Sets or removes. wait: blocks (-ERESTARTSYS when interrupted, -EDEADLK). Otherwise -EAGAIN on a
@@ -26,6 +28,12 @@ int posix_lock_set(struct file *f, const struct lock_request *req, bool wait);
 void posix_lock_test(struct file *f, const struct lock_request *req, struct lock_request *found);
 /* type as above; the owner is the description. -EAGAIN, -ERESTARTSYS, -ENOLCK. */
 int flock_set(struct file *f, int type, bool wait);
+
+/* Calls fn for every lock on the inode, or in the sandbox if it is NULL. Locks of this file are
+ * held: fn must take none that come before them. */
+void file_locks_each(struct inode *inode,
+		     void (*fn)(void *arg, struct inode *inode, const struct lock_request *r),
+		     void *arg);
 
 void file_locks_free(struct file_lock_context *ctx); /* NULL is fine */
 /* The last reference to the description goes: its flock and OFD locks with it. */

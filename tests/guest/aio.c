@@ -71,7 +71,9 @@ static void reads_and_writes(void)
 	CHECK_EQ(getevents(ctx, 3, 8, e, NULL), 3);
 	for (int i = 0; i < 3; i++) {
 		seen |= 1 << e[i].data % 1000;
-		CHECK_EQ(e[i].res, e[i].obj == (uintptr_t)&r ? 8 : e[i].obj == (uintptr_t)&v ? 6 : 0);
+		CHECK_EQ(e[i].res, e[i].obj == (uintptr_t)&r   ? 8
+				   : e[i].obj == (uintptr_t)&v ? 6
+							       : 0);
 	}
 	CHECK_EQ(seen, 1 << IOCB_CMD_PREAD | 1 << IOCB_CMD_PREADV | 1 << IOCB_CMD_FSYNC);
 	CHECK(!memcmp(in, "23456789", 8));

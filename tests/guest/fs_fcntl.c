@@ -291,6 +291,50 @@ static void sealed_mappings(void)
 	close(fd);
 }
 
+/* Whether a file of /proc has a line with `text`, in which "INO" stands for the file's number. */
+static int proc_line(const char *path, const char *text, int fd)
+{
+	char want[128], line[256];
+	struct stat st;
+	const char *ino = strstr(text, "INO");
+	int found = 0;
+	FILE *f = fopen(path, "r");
+
+	REQUIRE(f && fstat(fd, &st) == 0 && ino);
+	snprintf(want, sizeof(want), "%.*s%lu%s", (int)(ino - text), text, st.st_ino, ino + 3);
+	while (fgets(line, sizeof(line), f))
+		found += strstr(line, want) != NULL;
+	fclose(f);
+	return found;
+}
+
+static void locks_in_proc(void)
+{
+	char info[64];
+	int fd, other;
+
+	make_file("shown", "0123456789");
+	fd = open("shown", O_RDWR);
+	other = open("shown", O_RDWR);
+	REQUIRE(fd >= 0 && other >= 0);
+	CHECK_EQ(proc_line("/proc/locks", ":INO ", fd), 0);
+	CHECK_EQ(lock(fd, F_SETLK, F_WRLCK, 2, 3), 0);
+	CHECK_EQ(lock(other, F_OFD_SETLK, F_RDLCK, 7, 0), 0);
+	CHECK_EQ(flock(fd, LOCK_SH), 0);
+	CHECK_EQ(proc_line("/proc/locks", ":INO 2 4\n", fd), 1);
+	CHECK_EQ(proc_line("/proc/locks", ":INO 7 EOF\n", fd), 1);
+	CHECK_EQ(proc_line("/proc/locks", ":INO 0 EOF\n", fd), 1);
+	snprintf(info, sizeof(info), "/proc/self/fdinfo/%d", fd);
+	CHECK_EQ(proc_line(info, ":INO ", fd), 2); /* the process's, and flock's */
+	snprintf(info, sizeof(info), "/proc/self/fdinfo/%d", other);
+	CHECK_EQ(proc_line(info, ":INO 7 EOF\n", fd), 1);
+	CHECK_EQ(proc_line(info, ":INO 0 EOF\n", fd), 0);
+	CHECK_EQ(flock(fd, LOCK_UN), 0);
+	CHECK_EQ(proc_line("/proc/locks", ":INO 0 EOF\n", fd), 0);
+	close(other);
+	close(fd);
+}
+
 static void all(void)
 {
 	dups();
@@ -298,6 +342,7 @@ static void all(void)
 	posix_locks();
 	deadlock();
 	description_locks();
+	locks_in_proc();
 	seals();
 	sealed_mappings();
 }

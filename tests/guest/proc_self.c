@@ -337,6 +337,46 @@ static void namespaces(void)
 	CHECK(!memcmp(buf, "pid:", 4));
 }
 
+struct io {
+	unsigned long rchar, wchar, syscr, syscw, length;
+};
+
+static void read_io(struct io *io)
+{
+	char buf[512];
+	int fd = open("/proc/self/io", O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, buf, sizeof(buf) - 1);
+
+	REQUIRE(n > 0);
+	close(fd);
+	buf[n] = 0;
+	io->length = (unsigned long)n;
+	CHECK_EQ(sscanf(buf, "rchar: %lu\nwchar: %lu\nsyscr: %lu\nsyscw: %lu", &io->rchar,
+			&io->wchar, &io->syscr, &io->syscw),
+		 4);
+}
+
+/* What read(2) and write(2) have moved. */
+static void io(void)
+{
+	struct io a, b;
+	char buf[100];
+	int in = open("/dev/zero", O_RDONLY), out = open("/dev/null", O_WRONLY);
+
+	read_io(&a);
+	for (int i = 0; i < 3; i++)
+		CHECK_EQ(read(in, buf, sizeof(buf)), sizeof(buf));
+	CHECK_EQ(write(out, buf, 50), 50);
+	CHECK_EQ(pwrite(out, buf, 50, 0), 50);
+	read_io(&b);
+	CHECK_EQ(b.rchar - a.rchar, 300 + a.length);
+	CHECK_EQ(b.wchar - a.wchar, 100);
+	CHECK_EQ(b.syscr - a.syscr, 4);
+	CHECK_EQ(b.syscw - a.syscw, 2);
+	close(in);
+	close(out);
+}
+
 int main(int argc, char **argv)
 {
 	alarm(58);
@@ -349,5 +389,6 @@ int main(int argc, char **argv)
 	threads();
 	namespaces();
 	comm_and_limits();
+	io();
 	CHECK_DONE();
 }

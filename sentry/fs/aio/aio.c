@@ -82,10 +82,10 @@ static int request_iter(const struct iocb *cb, struct iov_iter *it, struct iovec
 			struct iovec **heap)
 {
 	if (cb->aio_lio_opcode == IOCB_CMD_PREADV || cb->aio_lio_opcode == IOCB_CMD_PWRITEV)
-		return cb->aio_nbytes > INT_MAX ? -EINVAL
-						: iovec_from_user(it, cb->aio_buf,
-								  (int)cb->aio_nbytes, fast,
-								  FAST_IOV, heap);
+		return cb->aio_nbytes > INT_MAX
+			       ? -EINVAL
+			       : iovec_from_user(it, cb->aio_buf, (int)cb->aio_nbytes, fast,
+						 FAST_IOV, heap);
 	iov_iter_user(it, cb->aio_buf, MIN(cb->aio_nbytes, MAX_RW_COUNT));
 	return 0;
 }

@@ -33,9 +33,9 @@ struct aio_context *aio_context_remove(struct mm *mm, uint64_t id);
 bool aio_context_reserve(struct aio_context *ctx);
 void aio_context_unreserve(struct aio_context *ctx);
 void aio_context_complete(struct aio_context *ctx, const struct io_event *event);
-/* Waits for min events and copies up to nr of those there are to the guest. Their number; what there
- * is when the deadline (monotonic ns, 0: do not wait) passes; -EINTR, -EFAULT, -EINVAL (destroyed)
- * if there was none. */
+/* Waits for min events and copies up to nr of those there are to the guest. Their number; what
+ * there is when the deadline (monotonic ns, 0: do not wait) passes; -EINTR, -EFAULT, -EINVAL
+ * (destroyed) if there was none. */
 int64_t aio_context_read(struct aio_context *ctx, int64_t min, int64_t nr, uaddr_t events,
 			 int64_t deadline);
 

@@ -56,12 +56,15 @@ static int show_fdinfo(struct text *out, struct inode *inode)
 	if (!files)
 		return -ENOENT;
 	f = files_next(files, &at, &cloexec);
-	files_put(files);
-	if (!f || at != fd)
+	if (!f || at != fd) {
+		files_put(files);
 		return -ENOENT;
+	}
 	text_printf(out, "pos:\t%lld\nflags:\t0%o\nmnt_id:\t%d\nino:\t%lu\n",
 		    (long long)(f->pos > 0 ? f->pos : 0), f->flags | (cloexec ? O_CLOEXEC : 0),
 		    f->path.mnt ? f->path.mnt->id : 0, f->inode->ino);
+	proc_show_file_locks(out, inode, f, files);
+	files_put(files);
 	if (f->ops && f->ops->show_fdinfo) {
 		n = f->ops->show_fdinfo(f, extra, sizeof(extra));
 		if (n > 0)

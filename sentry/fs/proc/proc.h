@@ -80,6 +80,10 @@ int proc_show_personality(struct text *t, struct inode *inode);
 int proc_show_timerslack(struct text *t, struct inode *inode);
 ssize_t proc_write_timerslack(struct inode *inode, char *s, size_t n);
 int proc_show_children(struct text *t, struct inode *inode);
+int proc_show_locks(struct text *t, struct inode *inode);
+/* The locks that the description or the fd table holds on file's inode; inode is one of /proc. */
+void proc_show_file_locks(struct text *t, struct inode *inode, struct file *file,
+			  struct files *files);
 int proc_show_cpuinfo(struct text *t, struct inode *inode);
 int proc_link_cwd(struct inode *inode, char **target, struct path *jump);
 int proc_link_root(struct inode *inode, char **target, struct path *jump);

@@ -257,6 +257,6 @@ const struct pseudo_node proc_system_nodes[] = {
 	FIXED("misc", ""),
 	FIXED("modules", ""),
 	FIXED("cgroups", "#subsys_name\thierarchy\tnum_cgroups\tenabled\n"),
-	FIXED("locks", ""),
+	TEXT("locks", proc_show_locks),
 	{0},
 };

@@ -113,7 +113,8 @@ static int show_socket(void *arg, const struct net_ep_info *i)
 }
 
 #define COLUMNS                                                                                    \
-	"local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
+	"local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "    \
+	"inode"
 #define COLUMNS6                                                                                   \
 	"  sl  local_address                         remote_address                        st "    \
 	"tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode"
@@ -343,8 +344,8 @@ static int show_neighbour(void *arg, const struct net_neigh_info *n)
 	inet_ntop(AF_INET, &n->addr, ip, sizeof(ip));
 	snprintf(hw, sizeof(hw), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
 		 m[5]);
-	text_printf(t->out, "%-16s 0x%-10x0x%-10x%s     *        %s\n", ip, ARPHRD_ETHER, flags,
-		    hw, name);
+	text_printf(t->out, "%-16s 0x%-10x0x%-10x%s     *        %s\n", ip, ARPHRD_ETHER, flags, hw,
+		    name);
 	return 0;
 }
 

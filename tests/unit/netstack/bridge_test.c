@@ -136,12 +136,10 @@ static void check_segment(const struct port *p, unsigned i, size_t net)
 	assert_int_equal(ip[4] << 8 | ip[5], 100 + i);
 	assert_int_equal(sum16(ip, 20, 0), 0xffff);
 	assert_int_equal(sum16(th, tcp, sum16(ip + 12, 8, IPPROTO_TCP + tcp)), 0xffff);
-	assert_int_equal((uint32_t)th[4] << 24 | th[5] << 16 | th[6] << 8 | th[7],
-			 5000 + i * MSS);
+	assert_int_equal((uint32_t)th[4] << 24 | th[5] << 16 | th[6] << 8 | th[7], 5000 + i * MSS);
 	assert_int_equal(th[13], i == 2 ? TH_ACK | TH_PUSH : TH_ACK);
 	for (size_t k = 0; k < want; k++)
-		assert_int_equal(th[20 + k],
-				 (uint8_t)((i * MSS + k) * 3 + ((i * MSS + k) >> 7)));
+		assert_int_equal(th[20 + k], (uint8_t)((i * MSS + k) * 3 + ((i * MSS + k) >> 7)));
 }
 
 static void merged_packet_is_cut_for_a_port_without_offloads(void **state)
