@@ -12,6 +12,7 @@
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
 #include "sentry/kernel/pidfd.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/mm/mm.h"
 #include "sentry/mm/uaccess.h"
 #include "sentry/vfs/file.h"
@@ -83,7 +84,6 @@ static void copy_fields(struct task *child, const struct task *parent,
 		child->clear_child_tid = args->child_tid;
 	if (args->flags & CLONE_CHILD_SETTID)
 		child->set_child_tid = args->child_tid;
-	child->no_new_privs = parent->no_new_privs;
 	child->keep_caps = parent->keep_caps;
 	child->personality = parent->personality;
 	child->timer_slack = child->default_timer_slack = parent->timer_slack;
@@ -271,6 +271,14 @@ static int prepare_registers(struct task *child, const struct clone_args_k *args
 	return 0;
 }
 
+/* tasklist_lock (write), group->lock of the parent, and sighand->lock held: whoever changes seccomp
+ * for all threads sees the child, or has been seen by it. */
+static void link_child(struct task *child, const struct task *parent)
+{
+	seccomp_inherit(child, parent);
+	task_link(child);
+}
+
 /* Makes the child visible. -ERESTARTNOINTR: a signal came first. */
 static int publish(struct task *child, struct task *parent, uint64_t flags)
 {
@@ -287,7 +295,7 @@ static int publish(struct task *child, struct task *parent, uint64_t flags)
 	else if (ns->dying)
 		err = -ENOMEM;
 	else
-		task_link(child);
+		link_child(child, parent);
 	mutex_unlock(&sh->lock);
 	mutex_unlock(&pg->lock);
 	if (err || (flags & CLONE_THREAD))

@@ -7,6 +7,7 @@
 
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/restart.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/kernel/strace.h"
 #include "sentry/mm/mm.h"
 #include "sentry/syscalls/syscall.h"
@@ -43,6 +44,8 @@ static bool run_syscall(struct task *t, struct guest_regs *regs)
 
 	t->in_syscall = true;
 	t->syscall_nr = nr;
+	if (unlikely(t->seccomp_mode) && !seccomp_allows(t, regs))
+		return true;
 	if (unlikely(strace_enabled) && nr < SYSCALL_MAX && syscall_table[nr].name)
 		ret = traced(t, nr, &args, fn);
 	else

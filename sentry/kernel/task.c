@@ -3,6 +3,7 @@
 
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/mm/mm.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/mount.h"
@@ -60,6 +61,7 @@ void task_put(struct task *t)
 	if (!refcount_dec(&t->refs))
 		return;
 	sigpending_flush(&t->pending, ~0ULL);
+	seccomp_release(t);
 	task_account(t, NULL);
 	if (t->mm)
 		mm_put(t->mm);

@@ -208,7 +208,9 @@ struct task {
 
 	int exit_code; /* wait status, once exiting */
 	int pdeath_signal;
-	bool no_new_privs, keep_caps;
+	_Atomic bool
+		no_new_privs; /* only ever set: by the task, or by a thread that syncs seccomp */
+	bool keep_caps;
 	uint64_t personality;
 	uint64_t timer_slack, default_timer_slack; /* ns; the default is what the parent had */
 	int nice;
@@ -223,8 +225,9 @@ struct task {
 	struct task_io io; /* [owner] writes, by task_count_io() */
 	void *pi_waiter;   /* kernel/futex_pi.c */
 	void *pi_held;
-	void *seccomp;		  /* later */
-	void *ptrace;		  /* later */
+	struct seccomp_filter *_Atomic seccomp; /* kernel/seccomp.h; group->lock to write */
+	_Atomic uint8_t seccomp_mode;		/* SECCOMP_MODE_*; likewise */
+	void *ptrace;				/* later */
 	const char *syscall_name; /* [owner] what it is in, for logs and debug.Stacks */
 	uint64_t syscall_nr;
 	bool in_syscall; /* restart applies */

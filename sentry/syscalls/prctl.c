@@ -6,7 +6,9 @@
 
 #include "sentry/kernel/cred_change.h"
 #include "sentry/kernel/lifecycle.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/mm/mm.h"
+#include "sentry/syscalls/seccomp.h"
 #include "sentry/syscalls/syscall.h"
 
 static long change_securebits(struct task *t, uint64_t bits)
@@ -181,7 +183,7 @@ static long prctl_get(struct task *t, int op, const uint64_t a[4])
 	case PR_GET_NAME:
 		return copy_to_user(a[0], t->comm, sizeof(t->comm));
 	case PR_GET_SECCOMP:
-		return 0;
+		return seccomp_mode(t);
 	case PR_CAPBSET_READ:
 		return a[0] > CAP_LAST_CAP ? -EINVAL : !!(t->cred->cap_bset & CAP_BIT(a[0]));
 	case PR_GET_TSC:
@@ -236,6 +238,10 @@ SYSCALL_DEFINE5(prctl, int, op, uint64_t, a2, uint64_t, a3, uint64_t, a4, uint64
 		return a4 || a5 ? -EINVAL : change_ambient(t, a2, a3);
 	case PR_SET_MM:
 		return set_mm(t, a2, a3);
+	case PR_SET_SECCOMP:
+		if (a2 == SECCOMP_MODE_STRICT)
+			return seccomp_set_strict(t);
+		return a2 == SECCOMP_MODE_FILTER ? seccomp_filter_from_user(t, 0, a3) : -EINVAL;
 	case PR_SET_PTRACER:
 		/* Yama is not there. */
 		return -EINVAL;

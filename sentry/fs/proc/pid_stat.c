@@ -5,6 +5,7 @@
 #include "sentry/fs/proc/proc.h"
 #include "sentry/fs/tty/tty.h"
 #include "sentry/kernel/lifecycle.h"
+#include "sentry/kernel/seccomp.h"
 #include "sentry/mm/mm.h"
 #include "sentry/vfs/file.h"
 
@@ -422,11 +423,11 @@ static void status_signals(struct text *out, struct task *t, const struct snapsh
 		    s->blocked, s->ignored, s->caught);
 	text_printf(out,
 		    "CapInh:\t%016lx\nCapPrm:\t%016lx\nCapEff:\t%016lx\nCapBnd:\t%016lx\n"
-		    "CapAmb:\t%016lx\nNoNewPrivs:\t%d\nSeccomp:\t0\nSeccomp_filters:\t0\n"
+		    "CapAmb:\t%016lx\nNoNewPrivs:\t%d\nSeccomp:\t%d\nSeccomp_filters:\t%u\n"
 		    "Speculation_Store_Bypass:\tvulnerable\n"
 		    "SpeculationIndirectBranch:\talways enabled\n",
 		    c->cap_inheritable, c->cap_permitted, c->cap_effective, c->cap_bset,
-		    c->cap_ambient, t->no_new_privs);
+		    c->cap_ambient, t->no_new_privs, seccomp_mode(t), seccomp_filters(t));
 	cred_put(c);
 }
 

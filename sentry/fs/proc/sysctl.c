@@ -167,6 +167,12 @@ static const struct pseudo_node random_nodes[] = {
 	{0},
 };
 
+static const struct pseudo_node seccomp_nodes[] = {
+	FIXED("actions_avail", "kill_process kill_thread trap errno log allow\n"),
+	FIXED("actions_logged", "\n"),
+	{0},
+};
+
 static const struct pseudo_node kernel_nodes[] = {
 	{.name = "hostname", .mode = S_IFREG | 0644, .show = show_uts, .write = write_uts},
 	{.name = "domainname",
@@ -212,6 +218,7 @@ static const struct pseudo_node kernel_nodes[] = {
 	FIXED("io_uring_disabled", "2\n"),
 	FIXED("bootloader_type", "0\n"),
 	DIR("random", random_nodes),
+	DIR("seccomp", seccomp_nodes),
 	{0},
 };
 
