@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <linux/if_tun.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/utsname.h>
@@ -19,6 +20,7 @@
 #endif
 #define AUTO_URING false	  /* measured: docs/NETSTACK.md */
 #define RETRY_DELAY NSEC_PER_MSEC /* until a full device is tried again */
+#define SPIN_PAUSE_MAX 6	  /* spinning in vain is not tried again for up to 2^6 calls */
 
 void fd_count_error(struct net_link *l, bool tx)
 {
@@ -226,6 +228,39 @@ int net_link_fd_poll(struct net_link *l, unsigned qi, int budget)
 		total += bytes;
 	}
 	return done;
+}
+
+bool net_link_fd_spin(struct net_link *l, unsigned qi, int64_t ns)
+{
+	struct fd_link *f = l->priv;
+	struct pollfd p = {.events = POLLIN};
+	struct fd_queue *q;
+	unsigned pause;
+	int64_t end;
+
+	if (l->kind != NET_LINK_FD || qi >= f->nqueues)
+		return false;
+	q = f->queue[qi];
+	pause = atomic_load_explicit(&q->spin_pause, memory_order_relaxed);
+	if (pause) {
+		atomic_store_explicit(&q->spin_pause, pause - 1, memory_order_relaxed);
+		return false;
+	}
+	p.fd = f->wait_fd[qi];
+	end = net_now(f->stack) + ns;
+	do {
+		if (poll(&p, 1, 0) > 0) {
+			atomic_store_explicit(&q->spin_failed, 0, memory_order_relaxed);
+			return true;
+		}
+		for (int i = 0; i < 16; i++)
+			__builtin_ia32_pause();
+	} while (net_now(f->stack) < end);
+	pause = atomic_load_explicit(&q->spin_failed, memory_order_relaxed);
+	pause = MIN(pause + 1, (unsigned)SPIN_PAUSE_MAX);
+	atomic_store_explicit(&q->spin_failed, pause, memory_order_relaxed);
+	atomic_store_explicit(&q->spin_pause, 1u << pause, memory_order_relaxed);
+	return false;
 }
 
 int net_link_fd_wait_fd(struct net_link *l, unsigned q)

@@ -43,7 +43,9 @@ struct fd_queue {
 	struct net_link *link; /* not counted: the queue is the link's */
 	int fd;
 	struct mutex rx_lock;
-	unsigned rx_batch; /* frames to ask for at once, under rx_lock */
+	unsigned rx_batch;	 /* frames to ask for at once, under rx_lock */
+	atomic_uint spin_failed; /* times in a row that net_link_fd_spin has spun in vain */
+	atomic_uint spin_pause;	 /* calls of it that do not spin */
 	struct rx_slot slot[FD_RX_BATCH];
 	struct mmsghdr rx[FD_RX_BATCH];
 	struct mutex tx_lock;

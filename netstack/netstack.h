@@ -279,6 +279,13 @@ int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct ne
  */
 int net_link_fd_poll(struct net_link *l, unsigned q, int budget);
 /*
+ * Looks for up to ns nanoseconds whether queue q has frames, without sleeping: between two CPUs
+ * waking a thread can cost more than what it then does. True: net_link_fd_poll has work. Where
+ * it has looked in vain (nothing came, or the peer would need this CPU), later calls return at
+ * once, so that a thread may call it each time before it sleeps.
+ */
+bool net_link_fd_spin(struct net_link *l, unsigned q, int64_t ns);
+/*
  * The fd to wait on for queue q: readable when net_link_fd_poll has work. With io_uring it is the
  * ring's, belongs to the link, and stays valid (and readable) after removal until the caller's
  * reference to the link goes; net_link_fd_poll must then have been called once before the first

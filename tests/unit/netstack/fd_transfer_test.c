@@ -294,6 +294,37 @@ static void udp_segment_works_both_ways(void **state)
 		__VA_ARGS__, .mode = NET_FD_URING                                                  \
 	}
 
+/* ------------------------------------------------------------------------------ spinning */
+
+static void spinning_finds_frames_and_gives_up(void **state)
+{
+	struct device *d = device_open(*state);
+	int fd = linux_socket(AF_INET, SOCK_DGRAM, 0);
+	struct sockaddr_storage a;
+	socklen_t n = device_addr(AF_INET, 0, 7, &a);
+	int64_t limit = monotonic_ns() + LIMIT;
+	bool found = true;
+
+	device_pause(d);
+	/* Neighbour discovery may be chatting: some time there is nothing. */
+	while (found && monotonic_ns() < limit) {
+		while (net_link_fd_poll(d->link, 0, 256) > 0)
+			;
+		found = net_link_fd_spin(d->link, 0, 100000);
+	}
+	assert_false(found);
+	assert_int_equal(sendto(fd, "x", 1, 0, (struct sockaddr *)&a, n), 1);
+	/* It has just given up, and may sleep over some calls. */
+	for (int i = 0; i < 1000 && !found; i++)
+		found = net_link_fd_spin(d->link, 0, 1000000);
+	assert_true(found);
+	assert_true(net_link_fd_poll(d->link, 0, 256) > 0);
+	assert_false(net_link_fd_spin(d->link, 1, 1000000));
+	device_resume(d);
+	close(fd);
+	device_close(d);
+}
+
 static const struct device_config transfers[] = {
 	EACH_MODE(.name = "packet, offloads", .vnet_hdr = true, .features = OFFLOADS),
 	EACH_MODE(.name = "packet, header but no offloads", .vnet_hdr = true),
@@ -343,6 +374,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
 		add("udp_segment", udp_segment_works_both_ways, &others[i]);
 		add("mtu", mtu_change_is_obeyed, &others[i]);
+		add("spin", spinning_finds_frames_and_gives_up, &others[i]);
 	}
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

@@ -46,6 +46,7 @@ int run_plan(const struct plan *p);
 
 /* Netstack's side (ours.c). The link fd is an AF_PACKET socket in our namespace. */
 int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring);
+extern unsigned ours_spin_us; /* how long to look for frames before sleeping */
 int ours_bulk(bool send, double seconds, struct result *r);
 int ours_rr(double seconds, struct result *r);
 /* Opens connections to PORT_ACCEPT at the peer, one after the other. */

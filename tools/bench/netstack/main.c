@@ -1,13 +1,14 @@
 /*
  * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-u] [-C congestion]
- *                       [-c capture.pcap] [-n] [test ...]
+ *                       [-p microseconds] [-c capture.pcap] [-n] [test ...]
  *
  * Needs root (or a user namespace with CAP_NET_ADMIN and CAP_NET_RAW): makes two network
  * namespaces and a veth between them, both gone when it ends. Tests: loopback send receive rr
  * connect connect4 dial http idle; all by default. Netstack and Linux take turns, `rounds` times,
  * and medians are printed: as text, or with -m as the table of docs/NETSTACK.md. -o leaves Linux
  * out (to profile netstack), -u (--uring) has netstack's link use io_uring, -n prints netstack's
- * counters, -c captures its packets, -C sets the congestion control of Linux's sockets (cubic).
+ * counters, -c captures its packets, -C sets the congestion control of Linux's sockets (cubic), -p
+ * how long netstack looks for frames before its thread sleeps (50; 0: not at all).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -111,13 +112,15 @@ int main(int argc, char **argv)
 	socklen_t stlen = sizeof(st);
 	int pcap = -1, fd, c;
 
-	while ((c = getopt_long(argc, argv, "s:r:c:C:mnou", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "s:r:c:C:p:mnou", longs, NULL)) != -1) {
 		if (c == 's')
 			plan.seconds = atof(optarg);
 		else if (c == 'r')
 			plan.rounds = atoi(optarg);
 		else if (c == 'C')
 			linux_congestion = optarg;
+		else if (c == 'p')
+			ours_spin_us = atoi(optarg);
 		else if (c == 'm')
 			plan.markdown = true;
 		else if (c == 'o')

@@ -21,6 +21,7 @@ static struct net_wheel *wheel;
 static struct netstack *stack;
 static struct net_link *link0;
 static atomic_size_t allocated;
+unsigned ours_spin_us = 50;
 
 static void *count_alloc(void *ctx, size_t n)
 {
@@ -116,7 +117,8 @@ static void turn_for(int extra_fd, int ms)
 	int64_t next, now;
 	int max = ms;
 
-	if (net_link_fd_poll(link0, 0, 256) <= 0) {
+	if (net_link_fd_poll(link0, 0, 256) <= 0 &&
+	    !(ours_spin_us && net_link_fd_spin(link0, 0, ours_spin_us * 1000ll))) {
 		next = net_wheel_next(wheel);
 		now = monotonic_ns();
 		if (next != INT64_MAX)
