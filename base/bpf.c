@@ -326,3 +326,42 @@ uint32_t bpf_run(const struct bpf_prog *p, const struct bpf_ops *ops, void *ctx,
 	}
 	return 0;
 }
+
+bool bpf_constant(const struct bpf_prog *p, const uint32_t *data, unsigned known, uint32_t *value)
+{
+	const struct sock_filter *f = p->insns;
+	uint32_t a = 0;
+
+	for (;; f++) {
+		switch (f->code) {
+		case BPF_LD | BPF_W | BPF_ABS:
+			if (f->k / 4 >= known)
+				return false;
+			a = data[f->k / 4];
+			break;
+		case BPF_RET | BPF_K:
+			*value = f->k;
+			return true;
+		case BPF_JMP | BPF_JA:
+			f += f->k;
+			break;
+		case BPF_JMP | BPF_JEQ | BPF_K:
+			f += a == f->k ? f->jt : f->jf;
+			break;
+		case BPF_JMP | BPF_JGT | BPF_K:
+			f += a > f->k ? f->jt : f->jf;
+			break;
+		case BPF_JMP | BPF_JGE | BPF_K:
+			f += a >= f->k ? f->jt : f->jf;
+			break;
+		case BPF_JMP | BPF_JSET | BPF_K:
+			f += a & f->k ? f->jt : f->jf;
+			break;
+		case BPF_ALU | BPF_AND | BPF_K:
+			a &= f->k;
+			break;
+		default:
+			return false;
+		}
+	}
+}

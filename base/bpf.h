@@ -38,5 +38,8 @@ unsigned bpf_prog_len(const struct bpf_prog *p);
 const struct sock_filter *bpf_prog_insns(const struct bpf_prog *p);
 /* The program's return value. len is what BPF_LEN loads. */
 uint32_t bpf_run(const struct bpf_prog *p, const struct bpf_ops *ops, void *ctx, uint32_t len);
+/* Does a seccomp program return *value for all data that begin with these `known` words? False also
+ * where this cannot be told simply. */
+bool bpf_constant(const struct bpf_prog *p, const uint32_t *data, unsigned known, uint32_t *value);
 
 #endif

@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#include "sentry/kernel/cbpf.h"
+#include "base/bpf.h"
 #include "sentry/kernel/lifecycle.h"
 #include "sentry/syscalls/syscall.h"
 
@@ -27,8 +27,7 @@ struct seccomp_filter {
 	unsigned depth, path_length;
 	/* Calls that this filter and all older ones allow whatever their arguments are. */
 	uint64_t allowed[(SYSCALL_MAX + 63) / 64];
-	unsigned len;
-	struct sock_filter prog[];
+	struct bpf_prog *prog;
 };
 
 static struct seccomp_filter *filter_get(struct seccomp_filter *f)
@@ -43,6 +42,7 @@ static void filter_put(struct seccomp_filter *f)
 	while (f && refcount_dec(&f->refs)) {
 		struct seccomp_filter *older = f->older;
 
+		bpf_prog_free(f->prog);
 		free(f);
 		f = older;
 	}
@@ -62,8 +62,8 @@ unsigned seccomp_filters(const struct task *t)
 
 void seccomp_inherit(struct task *child, const struct task *parent)
 {
-	struct seccomp_filter *old = atomic_exchange(&child->seccomp,
-						     filter_get(atomic_load(&parent->seccomp)));
+	struct seccomp_filter *old =
+		atomic_exchange(&child->seccomp, filter_get(atomic_load(&parent->seccomp)));
 
 	filter_put(old);
 	atomic_store(&child->seccomp_mode, atomic_load(&parent->seccomp_mode));
@@ -97,7 +97,7 @@ static void find_allowed(struct seccomp_filter *f)
 
 		if (f->older && !(f->older->allowed[nr / 64] & bit))
 			continue;
-		if (cbpf_constant(f->prog, data, KNOWN_WORDS, &value) &&
+		if (bpf_constant(f->prog, data, KNOWN_WORDS, &value) &&
 		    (value & SECCOMP_RET_ACTION_FULL) == SECCOMP_RET_ALLOW)
 			f->allowed[nr / 64] |= bit;
 	}
@@ -147,7 +147,7 @@ static int attach(struct task *t, struct seccomp_filter *f, unsigned flags)
 
 	if (atomic_load(&t->seccomp_mode) == SECCOMP_MODE_STRICT)
 		return -EINVAL;
-	f->path_length = f->len + (older ? older->path_length + 4 : 0);
+	f->path_length = bpf_prog_len(f->prog) + (older ? older->path_length + 4 : 0);
 	if (f->path_length > MAX_PATH)
 		return -ENOMEM;
 	other = flags & SECCOMP_FILTER_FLAG_TSYNC ? stubborn_thread(t) : NULL;
@@ -172,14 +172,15 @@ int seccomp_add_filter(struct task *t, const struct sock_filter *prog, unsigned 
 
 	if (!t->no_new_privs && !capable(CAP_SYS_ADMIN))
 		return -EACCES;
-	if (!cbpf_check(prog, len, DATA_WORDS))
-		return -EINVAL;
-	f = calloc(1, sizeof(*f) + len * sizeof(*prog));
+	f = calloc(1, sizeof(*f));
 	if (!f)
 		return -ENOMEM;
 	refcount_init(&f->refs);
-	f->len = len;
-	memcpy(f->prog, prog, len * sizeof(*prog));
+	ret = bpf_prog_create(prog, len, BPF_SECCOMP, &f->prog);
+	if (ret) {
+		filter_put(f);
+		return ret;
+	}
 	read_lock(&kernel.tasklist_lock);
 	mutex_lock(&t->group->lock);
 	ret = attach(t, f, flags);
@@ -209,6 +210,13 @@ bool seccomp_action_known(uint32_t action)
 	}
 }
 
+/* The check has seen to it that the offset is that of a word. */
+static bool load_word(void *words, uint32_t off, uint32_t size, uint32_t *out)
+{
+	*out = ((const uint32_t *)words)[off / 4];
+	return true;
+}
+
 static uint32_t ask_filters(const struct seccomp_filter *f, const struct guest_regs *regs)
 {
 	const struct seccomp_data data = {
@@ -217,11 +225,12 @@ static uint32_t ask_filters(const struct seccomp_filter *f, const struct guest_r
 		.instruction_pointer = regs->rip,
 		.args = {regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9},
 	};
+	static const struct bpf_ops ops = {.load = load_word};
 	uint32_t words[DATA_WORDS], verdict = SECCOMP_RET_ALLOW;
 
 	memcpy(words, &data, sizeof(words));
 	for (; f; f = f->older) {
-		uint32_t value = cbpf_run(f->prog, words, DATA_WORDS);
+		uint32_t value = bpf_run(f->prog, &ops, words, sizeof(words));
 
 		/* KILL_PROCESS is the smallest as a signed number. */
 		if ((int32_t)(value & SECCOMP_RET_ACTION_FULL) <
@@ -273,6 +282,7 @@ bool seccomp_allows(struct task *t, struct guest_regs *regs)
 		return true;
 	case SECCOMP_RET_ERRNO:
 		regs->rax = -(uint64_t)MIN(verdict & SECCOMP_RET_DATA, ERRNO_MAX);
+		t->in_syscall = false; /* whatever the number, no restart */
 		return false;
 	case SECCOMP_RET_TRAP:
 		trap(t, regs, (int)(verdict & SECCOMP_RET_DATA));

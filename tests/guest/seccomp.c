@@ -83,7 +83,8 @@ static void errno_is_answered(void)
 	CHECK_EQ(prctl(PR_GET_SECCOMP), 2);
 	CHECK_ERRNO(syscall(SYS_getppid), EXDEV);
 	CHECK(getpid() > 0);
-	/* The strictest of all filters counts, an older one's answer before an equal newer one's. */
+	/* The strictest of all filters counts, an older one's answer before an equal newer one's.
+	 */
 	CHECK_EQ(answer(SYS_getppid, SECCOMP_RET_ALLOW), 0);
 	CHECK_ERRNO(syscall(SYS_getppid), EXDEV);
 	CHECK_EQ(answer(SYS_getuid, SECCOMP_RET_ERRNO | 0), 0);
@@ -95,7 +96,8 @@ static void errno_is_answered(void)
 	/* Children have them, too; also when called often. */
 	if (fork() == 0) {
 		for (int i = 0; i < 100; i++)
-			if (syscall(SYS_getppid) != -1 || errno != EXDEV || syscall(SYS_gettid) <= 0)
+			if (syscall(SYS_getppid) != -1 || errno != EXDEV ||
+			    syscall(SYS_gettid) <= 0)
 				_exit(1);
 		_exit(0);
 	}
@@ -235,7 +237,8 @@ static void threads_are_synchronized(void)
 	pthread_barrier_init(&barrier, NULL, 2);
 	REQUIRE(pthread_create(&th, NULL, waits_for_a_filter, NULL) == 0);
 	pthread_barrier_wait(&barrier);
-	CHECK_EQ(answer_flags(SYS_getppid, SECCOMP_RET_ERRNO | EXDEV, SECCOMP_FILTER_FLAG_TSYNC), 0);
+	CHECK_EQ(answer_flags(SYS_getppid, SECCOMP_RET_ERRNO | EXDEV, SECCOMP_FILTER_FLAG_TSYNC),
+		 0);
 	pthread_barrier_wait(&barrier);
 	pthread_join(th, NULL);
 }

@@ -1,4 +1,5 @@
-/* /proc/locks, and the lock lines of /proc/PID/fdinfo/N (man 5 proc_locks). Who waits is not shown. */
+/* /proc/locks, and the lock lines of /proc/PID/fdinfo/N (man 5 proc_locks). Who waits is not shown.
+ */
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
