@@ -168,6 +168,18 @@ int platform_as_anon(struct platform_as *as, bool exact, uint64_t *bytes);
 int platform_self_anon(uint64_t *bytes);
 /* The most resident pages it ever had. */
 int platform_as_peak_rss(struct platform_as *as, uint64_t *pages);
+/* What is resident of one mapping, in bytes (man 5 proc_pid_smaps). */
+struct platform_resident {
+	uint64_t rss, pss, shared_clean, shared_dirty, private_clean, private_dirty;
+	uint64_t referenced, anonymous, anon_huge, swap;
+};
+/* Calls fn for every mapping that the host has of the address space, the platform's own among them,
+ * by rising addresses. The host may join or divide what the caller thinks of as mappings. mm->lock
+ * may be held. 0, -ESRCH, -ENOMEM. */
+int platform_as_each_mapping(struct platform_as *as,
+			     void (*fn)(void *arg, uint64_t start, uint64_t end,
+					const struct platform_resident *u),
+			     void *arg);
 int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
 
 /* A range of the guest's addresses that the platform uses for its trampolines: the kernel maps

@@ -1,6 +1,7 @@
 /* What the host counts for a stub: CPU time, faults, resident memory. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -144,5 +145,109 @@ int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns)
 	if (n < 0)
 		return (int)n;
 	*ns = strtoull(buf, NULL, 10);
+	return 0;
+}
+
+/* --- memory by mapping -------------------------------------------------------------------------
+ */
+
+/* A small file of /proc read line by line. */
+struct line_reader {
+	int fd;
+	size_t at, len;
+	char buf[16384];
+};
+
+/* The next line without its newline, or NULL; one that does not fit is cut in two. */
+static char *next_line(struct line_reader *r)
+{
+	for (;;) {
+		char *nl = memchr(r->buf + r->at, '\n', r->len - r->at), *line = r->buf + r->at;
+		ssize_t n;
+
+		if (nl) {
+			*nl = '\0';
+			r->at = (size_t)(nl - r->buf) + 1;
+			return line;
+		}
+		memmove(r->buf, line, r->len - r->at);
+		r->len -= r->at;
+		r->at = 0;
+		if (r->len == sizeof(r->buf)) {
+			r->buf[sizeof(r->buf) - 1] = '\n';
+			continue;
+		}
+		n = read(r->fd, r->buf + r->len, sizeof(r->buf) - r->len);
+		if (n <= 0)
+			return NULL;
+		r->len += (size_t)n;
+	}
+}
+
+/* One line of numbers of a mapping (man 5 proc_pid_smaps): "Rss:     4 kB". */
+static void read_counter(const char *line, struct platform_resident *u)
+{
+	static const struct {
+		const char *name;
+		size_t offset;
+	} fields[] = {
+#define FIELD(NAME, MEMBER) {NAME, offsetof(struct platform_resident, MEMBER)}
+		FIELD("Rss:", rss),
+		FIELD("Pss:", pss),
+		FIELD("Shared_Clean:", shared_clean),
+		FIELD("Shared_Dirty:", shared_dirty),
+		FIELD("Private_Clean:", private_clean),
+		FIELD("Private_Dirty:", private_dirty),
+		FIELD("Referenced:", referenced),
+		FIELD("Anonymous:", anonymous),
+		FIELD("AnonHugePages:", anon_huge),
+		FIELD("Swap:", swap),
+#undef FIELD
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++) {
+		size_t len = strlen(fields[i].name);
+
+		if (!strncmp(line, fields[i].name, len))
+			*(uint64_t *)((char *)u + fields[i].offset) =
+				strtoull(line + len, NULL, 10) * 1024;
+	}
+}
+
+int platform_as_each_mapping(struct platform_as *as,
+			     void (*fn)(void *arg, uint64_t start, uint64_t end,
+					const struct platform_resident *u),
+			     void *arg)
+{
+	struct line_reader *r __free = calloc(1, sizeof(*r));
+	struct platform_resident u = {0};
+	uint64_t start = 0, end = 0;
+	char path[48], *line;
+
+	if (!r)
+		return -ENOMEM;
+	if (as->dead)
+		return -ESRCH;
+	snprintf(path, sizeof(path), "%d/smaps", as->pid);
+	r->fd = openat(systrap.config.proc_fd, path, O_RDONLY | O_CLOEXEC);
+	if (r->fd < 0)
+		return -errno;
+	while ((line = next_line(r))) {
+		unsigned long long from, to;
+
+		/* The first line of a mapping is its range; names of counters have no digits. */
+		if (sscanf(line, "%llx-%llx ", &from, &to) == 2) {
+			if (end)
+				fn(arg, start, end, &u);
+			u = (struct platform_resident){0};
+			start = from;
+			end = to;
+		} else {
+			read_counter(line, &u);
+		}
+	}
+	if (end)
+		fn(arg, start, end, &u);
+	close(r->fd);
 	return 0;
 }

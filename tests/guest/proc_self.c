@@ -337,6 +337,50 @@ static void namespaces(void)
 	CHECK(!memcmp(buf, "pid:", 4));
 }
 
+/* A counter of the mapping at p in smaps, or (p NULL) of smaps_rollup; in kB. */
+static long smaps(const void *p, const char *name)
+{
+	FILE *f = fopen(p ? "/proc/self/smaps" : "/proc/self/smaps_rollup", "r");
+	unsigned long from, to;
+	char line[512];
+	long value = -1;
+	int here = !p;
+
+	REQUIRE(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (p && sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			here = (unsigned long)p >= from && (unsigned long)p < to;
+		else if (here && value < 0 && !strncmp(line, name, strlen(name)))
+			sscanf(line + strlen(name), ": %ld kB", &value);
+	}
+	fclose(f);
+	return value;
+}
+
+static void resident_memory(void)
+{
+	enum { PAGES = 64 };
+	long before = smaps(NULL, "Rss");
+	/* Borders that nothing joins. */
+	char *p = mmap(NULL, (PAGES + 2) * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	REQUIRE(p != MAP_FAILED);
+	p += 4096;
+	CHECK_EQ(mprotect(p, PAGES * 4096, PROT_READ | PROT_WRITE), 0);
+	madvise(p, PAGES * 4096, MADV_NOHUGEPAGE);
+	CHECK_EQ(smaps(p, "Size"), PAGES * 4);
+	CHECK_EQ(smaps(p, "Rss"), 0);
+	memset(p, 1, PAGES / 2 * 4096);
+	CHECK_EQ(smaps(p, "Rss"), PAGES / 2 * 4);
+	CHECK_EQ(smaps(p, "Pss"), PAGES / 2 * 4);
+	CHECK_EQ(smaps(p, "Private_Dirty"), PAGES / 2 * 4);
+	CHECK_EQ(smaps(p, "Anonymous"), PAGES / 2 * 4);
+	CHECK_EQ(smaps(p, "Shared_Clean"), 0);
+	CHECK(smaps(NULL, "Rss") >= before + PAGES / 2 * 4);
+	CHECK(smaps(NULL, "Pss") > 0 && smaps(NULL, "Pss") <= smaps(NULL, "Rss"));
+	munmap(p - 4096, (PAGES + 2) * 4096);
+}
+
 struct io {
 	unsigned long rchar, wchar, syscr, syscw, length;
 };
@@ -389,6 +433,7 @@ int main(int argc, char **argv)
 	threads();
 	namespaces();
 	comm_and_limits();
+	resident_memory();
 	io();
 	CHECK_DONE();
 }

@@ -174,9 +174,11 @@ bool proc_pid_revalidate(struct dentry *dentry)
 		 .mode = S_IFREG | 0444,                                                           \
 		 .fops = &proc_mounts_fops,                                                        \
 		 .arg = 1},                                                                        \
-		PRIVATE_TEXT("smaps", 0444, proc_show_smaps), FIXED("wchan", 0444, "0"),           \
-		TEXT("schedstat", 0444, proc_show_schedstat), FIXED("cpuset", 0444, "/\n"),        \
-		FIXED("cgroup", 0444, "0::/\n"), FIXED("oom_score", 0444, "0\n"),                  \
+		PRIVATE_TEXT("smaps", 0444, proc_show_smaps),                                      \
+		PRIVATE_TEXT("smaps_rollup", 0444, proc_show_smaps_rollup),                        \
+		FIXED("wchan", 0444, "0"), TEXT("schedstat", 0444, proc_show_schedstat),           \
+		FIXED("cpuset", 0444, "/\n"), FIXED("cgroup", 0444, "0::/\n"),                     \
+		FIXED("oom_score", 0444, "0\n"),                                                   \
 		{.name = "oom_adj",                                                                \
 		 .mode = S_IFREG | 0644,                                                           \
 		 .show = proc_show_oom,                                                            \

@@ -1,4 +1,4 @@
-/* What shows a process's memory: maps, smaps, mem, auxv, cmdline, environ. */
+/* What shows a process's memory: maps, mem, auxv, cmdline, environ. */
 #include <errno.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -9,15 +9,7 @@
 #define STRINGS_MAX (1UL << 21) /* cmdline, environ */
 #define MAPS_NAME_COLUMN 73
 
-static void task_mm_put_ptr(struct mm **mm)
-{
-	if (*mm)
-		mm_put(*mm);
-}
-#define __put_mm __cleanup(task_mm_put_ptr)
-
-/* Reference, NULL when the process has none (a zombie). -ESRCH in *err when it is gone. */
-static struct mm *inode_mm_get(struct inode *inode, int *err)
+struct mm *proc_mm_get(struct inode *inode, int *err)
 {
 	struct task *__put_task t = proc_task_get(inode);
 
@@ -47,7 +39,7 @@ static void vma_name(struct text *out, const struct vm_area *vma, size_t line_st
 	text_puts(out, "\n");
 }
 
-static void show_vma(struct text *out, const struct vm_area *vma)
+void proc_show_vma(struct text *out, const struct vm_area *vma)
 {
 	size_t start = out->len;
 	uint64_t dev = 0, ino = 0;
@@ -70,63 +62,13 @@ int proc_show_maps(struct text *out, struct inode *inode)
 {
 	struct vm_area *vma;
 	int err;
-	struct mm *__put_mm mm = inode_mm_get(inode, &err);
+	struct mm *__put_mm mm = proc_mm_get(inode, &err);
 
 	if (!mm)
 		return err;
 	COMMAND_GUARD(&mm->lock);
 	for (vma = vma_find(mm, 0); vma; vma = vma_next(vma))
-		show_vma(out, vma);
-	return 0;
-}
-
-static void smaps_flags(struct text *out, const struct vm_area *vma)
-{
-	const struct {
-		bool set;
-		const char *name;
-	} flags[] = {
-		{vma->prot & 1, "rd "},
-		{vma->prot & 2, "wr "},
-		{vma->prot & 4, "ex "},
-		{vma->flags & VM_SHARED, "sh "},
-		{true, "mr "},
-		{!(vma->flags & VM_SHARED) || (vma->flags & VM_MAYWRITE), "mw "},
-		{true, "me "},
-		{vma->flags & VM_GROWSDOWN, "gd "},
-		{vma->flags & VM_LOCKED, "lo "},
-		{vma->flags & VM_DONTFORK, "dc "},
-		{vma->flags & VM_DONTDUMP, "dd "},
-		{vma->flags & VM_NORESERVE, "nr "},
-		{vma->flags & VM_WIPEFORK, "wf "},
-	};
-
-	text_puts(out, "VmFlags: ");
-	for (size_t i = 0; i < ARRAY_SIZE(flags); i++)
-		if (flags[i].set)
-			text_puts(out, flags[i].name);
-	text_puts(out, "\n");
-}
-
-/* Which pages of a mapping are resident is the host's knowledge: the lines on that are left out
- * rather than invented. */
-int proc_show_smaps(struct text *out, struct inode *inode)
-{
-	struct vm_area *vma;
-	int err;
-	struct mm *__put_mm mm = inode_mm_get(inode, &err);
-
-	if (!mm)
-		return err;
-	COMMAND_GUARD(&mm->lock);
-	for (vma = vma_find(mm, 0); vma; vma = vma_next(vma)) {
-		show_vma(out, vma);
-		text_printf(out,
-			    "Size:           %8lu kB\nKernelPageSize: %8u kB\n"
-			    "MMUPageSize:    %8u kB\n",
-			    (vma->end - vma->start) >> 10, 4, 4);
-		smaps_flags(out, vma);
-	}
+		proc_show_vma(out, vma);
 	return 0;
 }
 
@@ -158,7 +100,7 @@ int proc_show_cmdline(struct text *out, struct inode *inode)
 {
 	uint64_t arg_start, arg_end, env_start, env_end;
 	int err;
-	struct mm *__put_mm mm = inode_mm_get(inode, &err);
+	struct mm *__put_mm mm = proc_mm_get(inode, &err);
 	char last = 0, *nul;
 
 	if (!mm)
@@ -188,7 +130,7 @@ int proc_show_environ(struct text *out, struct inode *inode)
 {
 	uint64_t start, end;
 	int err;
-	struct mm *__put_mm mm = inode_mm_get(inode, &err);
+	struct mm *__put_mm mm = proc_mm_get(inode, &err);
 
 	if (!mm)
 		return err;
@@ -203,7 +145,7 @@ int proc_show_environ(struct text *out, struct inode *inode)
 int proc_show_auxv(struct text *out, struct inode *inode)
 {
 	int err;
-	struct mm *__put_mm mm = inode_mm_get(inode, &err);
+	struct mm *__put_mm mm = proc_mm_get(inode, &err);
 
 	if (!mm)
 		return err;
@@ -221,7 +163,7 @@ static int mem_open(struct inode *inode, struct file *file)
 
 	if (err)
 		return err;
-	file->private = inode_mm_get(inode, &err);
+	file->private = proc_mm_get(inode, &err);
 	return err;
 }
 

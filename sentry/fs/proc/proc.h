@@ -4,6 +4,7 @@
 
 #include "sentry/fs/pseudo/pseudo.h"
 #include "sentry/kernel/task.h"
+#include "sentry/mm/mm.h"
 
 #define PROC_MAGIC 0x9fa0
 #define USER_HZ 100
@@ -36,6 +37,15 @@ static inline void task_put_ptr(struct task **t)
 }
 #define __put_task __cleanup(task_put_ptr)
 
+/* Reference, NULL when the process has none (a zombie). -ESRCH in *err when it is gone. */
+struct mm *proc_mm_get(struct inode *inode, int *err);
+static inline void put_mm_ptr(struct mm **mm)
+{
+	if (*mm)
+		mm_put(*mm);
+}
+#define __put_mm __cleanup(put_mm_ptr)
+
 /* may_open of files that show a process's innards: ptrace access to it. */
 int proc_ptrace_may_open(struct inode *inode);
 /* The same as inode_operations.permission of a directory; the process itself may. */
@@ -65,6 +75,9 @@ int proc_show_statm(struct text *t, struct inode *inode);
 int proc_show_status(struct text *t, struct inode *inode);
 int proc_show_maps(struct text *t, struct inode *inode);
 int proc_show_smaps(struct text *t, struct inode *inode);
+int proc_show_smaps_rollup(struct text *t, struct inode *inode);
+/* A mapping's line in maps and smaps; mm->lock held. */
+void proc_show_vma(struct text *t, const struct vm_area *vma);
 int proc_show_auxv(struct text *t, struct inode *inode);
 int proc_show_cmdline(struct text *t, struct inode *inode);
 int proc_show_environ(struct text *t, struct inode *inode);

@@ -192,8 +192,7 @@ static void goodput_under_loss_is_linuxs(void **st)
 			mbit += flow(100 + k, linuxs[i].per_mille, linuxs[i].rtt_us) * 8 / 1e7 /
 				FLOWS;
 		print_message("%u per mille, %.1f ms: %.2f Mbit/s, Linux %.2f\n",
-			      linuxs[i].per_mille, linuxs[i].rtt_us / 1e3, mbit,
-			      linuxs[i].mbit);
+			      linuxs[i].per_mille, linuxs[i].rtt_us / 1e3, mbit, linuxs[i].mbit);
 		assert_true(mbit > 0.8 * linuxs[i].mbit && mbit < 1.2 * linuxs[i].mbit);
 	}
 }
