@@ -136,6 +136,56 @@ struct message {
 	char text[64];
 };
 
+/* How many numbers the line of object `id` has in a file of /proc/sysvipc; 0: no such line. */
+static int listed(const char *path, int id, long *at, int column)
+{
+	FILE *f = fopen(path, "r");
+	char line[512];
+	int fields = 0;
+
+	REQUIRE(f);
+	REQUIRE(fgets(line, sizeof(line), f) && strstr(line, "key"));
+	while (fgets(line, sizeof(line), f)) {
+		char *p = line, *end;
+		long v[20];
+		int n = 0;
+
+		for (; n < 20; n++, p = end) {
+			v[n] = strtol(p, &end, n == 2 ? 8 : 10);
+			if (end == p)
+				break;
+		}
+		if (n > column && v[1] == id) {
+			fields = n;
+			*at = v[column];
+		}
+	}
+	fclose(f);
+	return fields;
+}
+
+static void proc_lists_objects(void)
+{
+	int shm = shmget(IPC_PRIVATE, 12345, 0640), sem = semget(IPC_PRIVATE, 7, 0600);
+	int msg = msgget(IPC_PRIVATE, 0600);
+	struct message m = {1, "one"};
+	long v = 0;
+
+	CHECK_EQ(msgsnd(msg, &m, 4, 0), 0);
+	CHECK_EQ(listed("/proc/sysvipc/msg", msg, &v, 3), 14);
+	CHECK_EQ(v, 4);
+	CHECK_EQ(listed("/proc/sysvipc/sem", sem, &v, 3), 10);
+	CHECK_EQ(v, 7);
+	CHECK_EQ(listed("/proc/sysvipc/shm", shm, &v, 3), 16);
+	CHECK_EQ(v, 12345);
+	CHECK_EQ(listed("/proc/sysvipc/shm", shm, &v, 2), 16);
+	CHECK_EQ(v, 0640);
+	msgctl(msg, IPC_RMID, NULL);
+	semctl(sem, 0, IPC_RMID);
+	shmctl(shm, IPC_RMID, NULL);
+	CHECK_EQ(listed("/proc/sysvipc/msg", msg, &v, 3), 0);
+}
+
 static void messages(void)
 {
 	int id = msgget(IPC_PRIVATE, IPC_CREAT | 0600), status;
@@ -183,5 +233,6 @@ int main(void)
 	keys();
 	semaphores();
 	messages();
+	proc_lists_objects();
 	CHECK_DONE();
 }

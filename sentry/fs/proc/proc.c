@@ -63,6 +63,7 @@ static const struct pseudo_node top_nodes[] = {
 	{.name = "mounts", .mode = S_IFLNK | 0777, .content = "self/mounts"},
 	{.name = "net", .mode = S_IFLNK | 0777, .content = "self/net"},
 	{.name = "sys", .mode = S_IFDIR | 0555, .children = proc_sys_nodes},
+	{.name = "sysvipc", .mode = S_IFDIR | 0555, .children = proc_sysvipc_nodes},
 	{0},
 };
 #define NUM_TOP (ARRAY_SIZE(top_nodes) - 1)

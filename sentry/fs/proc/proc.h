@@ -59,6 +59,7 @@ extern const struct pseudo_node proc_pid_nodes[], proc_tid_nodes[];
 extern const struct pseudo_node proc_system_nodes[];
 extern const struct pseudo_node proc_sys_nodes[];
 extern const struct pseudo_node proc_net_nodes[];
+extern const struct pseudo_node proc_sysvipc_nodes[];
 extern const struct pseudo_node proc_ns_nodes[];
 extern const struct inode_operations proc_fd_iops, proc_fdinfo_iops, proc_task_iops;
 extern const struct file_operations proc_fd_fops, proc_fdinfo_fops, proc_task_fops;
