@@ -283,6 +283,9 @@ int net_ep_getsockopt(struct net_ep *ep, int level, int name, void *val, socklen
 		return ep_getsockopt_ip(ep, name, val, len);
 	if (level == IPPROTO_IPV6 && ep->family == AF_INET6)
 		return ep_getsockopt_ip6(ep, name, val, len);
+	/* Linux's IPv4 has an answer of its own for levels that nobody knows. */
+	if (ep->family == AF_INET && level != ep->protocol && level != SOL_RAW)
+		return -EOPNOTSUPP;
 	return -ENOPROTOOPT;
 }
 

@@ -143,7 +143,8 @@ static struct tcp_chunk *chunk_copy(struct tcp_ep *tp, struct iov_at *at, size_t
 	return c;
 }
 
-/* -EAGAIN, -EPIPE, -ENOTCONN ... or 0 when data may be queued. Lock held. */
+/* -EAGAIN, -EPIPE ... or 0 when data may be queued. Lock held. What was never connected is EPIPE as
+ * well: Linux, not POSIX. */
 static int may_send(struct tcp_ep *tp)
 {
 	int err = ep_take_error(&tp->ep);
@@ -159,9 +160,6 @@ static int may_send(struct tcp_ep *tp)
 	case TCP_SYN_SENT:
 	case TCP_SYN_RECV:
 		return -EAGAIN;
-	case TCP_LISTEN:
-	case TCP_CLOSE:
-		return tp->connect_reported || tp->ep.connected ? -EPIPE : -ENOTCONN;
 	default:
 		return -EPIPE;
 	}

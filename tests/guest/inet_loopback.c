@@ -126,6 +126,12 @@ static void tcp_errors(void)
 	loopback(AF_INET, port, &a);
 	s = socket(AF_INET, SOCK_STREAM, 0);
 	CHECK_ERRNO(recv(s, &b, 1, 0), ENOTCONN);
+	CHECK_ERRNO(send(s, "x", 1, MSG_NOSIGNAL), EPIPE);
+	CHECK_ERRNO(getsockopt(s, 500, 1, &err, &el), EOPNOTSUPP);
+	CHECK_ERRNO(getsockopt(s, IPPROTO_UDP, 1, &err, &el), EOPNOTSUPP);
+	CHECK_ERRNO(getsockopt(s, IPPROTO_IP, -1, &err, &el), ENOPROTOOPT);
+	CHECK_ERRNO(getsockopt(s, IPPROTO_TCP, -1, &err, &el), ENOPROTOOPT);
+	CHECK_ERRNO(setsockopt(s, 500, 1, &err, el), ENOPROTOOPT);
 	CHECK_ERRNO(getpeername(s, (void *)&a, &(socklen_t){sizeof(a)}), ENOTCONN);
 	CHECK_ERRNO(connect(s, (void *)&a, len), ECONNREFUSED);
 	close(s);
