@@ -41,7 +41,7 @@ struct container;
 struct pid_ns;
 
 #define TASK_COMM_LEN 16
-#define PID_NS_MAX_DEPTH 32
+#define PID_NS_MAX_DEPTH 33 /* the first, and 32 below it */
 
 /* A numeric id in every pid namespace from the root down to its own; used for threads, processes,
  * process groups and sessions alike. */

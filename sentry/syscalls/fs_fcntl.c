@@ -152,6 +152,8 @@ SYSCALL_DEFINE3(fcntl, int, fd, unsigned, cmd, uint64_t, arg)
 	case F_GETFL:
 		return atomic_load(&f->flags);
 	case F_SETFL:
+		if (arg & O_ASYNC)
+			atomic_store(&f->async_fd, fd);
 		return set_flags(f, arg);
 	case F_GETLK:
 	case F_SETLK:

@@ -59,6 +59,7 @@ SYSCALL_DEFINE3(ioctl, int, fd, unsigned, cmd, uint64_t, arg)
 	case FIONBIO:
 		return set_flag(f, arg, O_NONBLOCK);
 	case FIOASYNC:
+		atomic_store(&f->async_fd, fd);
 		return set_flag(f, arg, O_ASYNC);
 	case FIGETBSZ:
 		if (!f->inode->sb->blksize)

@@ -67,11 +67,12 @@ static bool may_signal(const struct file *f, struct thread_group *g)
 	return yes;
 }
 
-static void fill_info(siginfo_t *info, int sig, uint32_t band)
+static void fill_info(siginfo_t *info, int sig, int fd, uint32_t band)
 {
 	memset(info, 0, sizeof(*info));
 	info->si_signo = sig;
 	info->si_band = band;
+	info->si_fd = fd;
 	info->si_code = band & EPOLLIN	  ? POLL_IN
 			: band & EPOLLOUT ? POLL_OUT
 			: band & EPOLLPRI ? POLL_PRI
@@ -115,7 +116,7 @@ void file_send_sigio(struct file *f, uint32_t band)
 	mutex_unlock(&f->owner_lock);
 	if (!pid)
 		return;
-	fill_info(&info, sig ? sig : SIGIO, band);
+	fill_info(&info, sig ? sig : SIGIO, atomic_load(&f->async_fd), band);
 	send_to(f, pid, type, info.si_signo, sig ? &info : NULL);
 	pid_put(pid);
 }

@@ -10,6 +10,8 @@
 
 static volatile sig_atomic_t plain, info_fd_ok;
 
+static int watched_fd;
+
 static void on_io(int sig)
 {
 	plain++;
@@ -17,7 +19,7 @@ static void on_io(int sig)
 
 static void on_rt(int sig, siginfo_t *si, void *uc)
 {
-	if (si->si_code == POLL_IN && (si->si_band & POLLIN))
+	if (si->si_code == POLL_IN && (si->si_band & POLLIN) && si->si_fd == watched_fd)
 		info_fd_ok++;
 }
 
@@ -59,6 +61,7 @@ int main(void)
 	REQUIRE(socketpair(AF_UNIX, SOCK_STREAM, 0, sv) == 0);
 	CHECK_EQ(fcntl(sv[0], F_SETOWN, getpid()), 0);
 	CHECK_EQ(fcntl(sv[0], F_SETSIG, SIGRTMIN), 0);
+	watched_fd = sv[0];
 	CHECK_EQ(fcntl(sv[0], F_SETFL, O_ASYNC), 0);
 	write(sv[1], "x", 1);
 	wait_for(&info_fd_ok);

@@ -141,7 +141,7 @@ static void notify(struct mq *mq)
 	mq->notify_group = NULL;
 	if (mq->notify_kind == SIGEV_SIGNAL) {
 		info.si_value = mq->notify_value;
-		info.si_pid = task_tgid(current);
+		info.si_pid = group_nr_ns(current->group, g->tgid->ns);
 		info.si_uid = current->cred->uid;
 		group_send_signal(g, mq->notify_sig, &info);
 	}
