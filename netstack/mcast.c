@@ -9,6 +9,7 @@
 
 #define GROUPS_MAX 512
 #define ROBUSTNESS 2
+#define QUERY_SOURCES_MAX 366
 #define UNSOLICITED_NS (1 * NSEC_PER_SEC)
 #define UNSOLICITED_OLD_NS (10 * NSEC_PER_SEC)
 
@@ -392,6 +393,9 @@ void mcast_answer(struct net_link *l, const struct in6_addr *group, bool v4, int
 	struct mcast_group *g;
 	WRITE_GUARD(&l->stack->config_lock);
 
+	/* Sources belong to one group, and to a query that an Ethernet frame can hold. */
+	if (addr_any(group) || n > QUERY_SOURCES_MAX)
+		n = 0;
 	LIST_FOREACH (g, &l->groups, next) {
 		if (addr_is4(&g->addr) != v4 || !in_use(g) || !reported(g) ||
 		    (!addr_any(group) && !addr_eq(group, &g->addr)))

@@ -275,6 +275,20 @@ static void chaos_tcp(struct chaos *c)
 	net_link_input_mem(c->link, f, at + 20 + optlen + len);
 }
 
+/* An IGMP message's IPv4 header: to 224.0.0.1 with a TTL of 1. */
+static void chaos_to_all_systems(uint8_t *f)
+{
+	static const uint8_t mac[6] = {1, 0, 0x5e, 0, 0, 1};
+	uint16_t sum = 0;
+
+	memcpy(f, mac, 6);
+	f[22] = 1;
+	memcpy(f + 30, "\xe0\0\0\1", 4);
+	memcpy(f + 24, &sum, 2);
+	sum = csum_fold(csum_add_bytes(f + 14, 20, 0));
+	memcpy(f + 24, &sum, 2);
+}
+
 /* ICMP, ICMPv6, UDP, IGMP and others with a good checksum and arbitrary bytes. */
 static void chaos_other(struct chaos *c)
 {
@@ -304,9 +318,14 @@ static void chaos_other(struct chaos *c)
 			f[0] = f[1] = 0x33;
 			f[2] = f[3] = f[4] = 0;
 			f[5] = 1;
+			if (f[at] < 132) /* multicast listener messages */
+				f[21] = 1;
 		}
 	} else if (which == 0) {
 		f[at] %= 20;
+	} else if (protos[which] == 2 && (f[at + 2] & 1)) {
+		chaos_to_all_systems(f);
+		f[at] = f[at] & 1 ? 0x11 : 0x12 + (f[at] & 4);
 	}
 	chaos_sum(f, at, len, fields[which], protos[which], v6);
 	net_link_input_mem(c->link, f, at + len);
@@ -361,6 +380,63 @@ static void chaos_noise(struct chaos *c)
 
 /* ------------------------------------------------------------------------------ the application */
 
+/* Joins, leaves and filters sources of one of four groups. */
+static void chaos_group(struct chaos *c)
+{
+	uint8_t v = c->byte(c), source = c->byte(c) % 80;
+	struct group_source_req r = {.gsr_interface = 2};
+	struct sockaddr_in6 *g6 = (struct sockaddr_in6 *)&r.gsr_group;
+	struct sockaddr_in6 *s6 = (struct sockaddr_in6 *)&r.gsr_source;
+	struct sockaddr_in *g = (struct sockaddr_in *)&r.gsr_group;
+	struct sockaddr_in *s = (struct sockaddr_in *)&r.gsr_source;
+	bool v6 = v & 0x80;
+
+	r.gsr_group.ss_family = r.gsr_source.ss_family = v6 ? AF_INET6 : AF_INET;
+	if (v6) {
+		g6->sin6_addr.s6_addr[0] = 0xff;
+		g6->sin6_addr.s6_addr[1] = 0x3e;
+		g6->sin6_addr.s6_addr[15] = v >> 3 & 3;
+		s6->sin6_addr.s6_addr[0] = 0xfd;
+		s6->sin6_addr.s6_addr[15] = source;
+	} else {
+		g->sin_addr.s_addr = htonl(0xe8010100 | (v >> 3 & 3));
+		s->sin_addr.s_addr = htonl(0x0a000000 | source);
+	}
+	/* struct group_req is the first part of it. */
+	net_ep_setsockopt(v6 ? c->udp6 : c->udp4, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+			  MCAST_JOIN_GROUP + v % 6, &r, sizeof(r));
+}
+
+/* Sends with control messages of the source's making. */
+static void chaos_control(struct chaos *c, struct net_msg *m)
+{
+	uint8_t control[256] __attribute__((aligned(8))) = {0};
+	static const int levels[4] = {IPPROTO_IP, IPPROTO_IPV6, IPPROTO_UDP, SOL_SOCKET};
+	struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_port = htons(99)};
+	size_t at = 0;
+	bool v6;
+
+	while (at + 48 <= sizeof(control) && c->byte(c) & 3) {
+		struct cmsghdr h = {.cmsg_level = levels[c->byte(c) & 3]};
+
+		h.cmsg_type = c->byte(c);
+		h.cmsg_len = sizeof(h) + c->byte(c) % 40 - !(c->byte(c) & 31);
+		memcpy(control + at, &h, sizeof(h));
+		chaos_fill(c, control + at + sizeof(h), 4);
+		at += CMSG_ALIGN(h.cmsg_len);
+	}
+	m->control = control;
+	m->controllen = at;
+	v6 = c->byte(c) & 1;
+	if (v6) {
+		in6.sin6_addr.s6_addr[0] = 0xfd;
+		in6.sin6_addr.s6_addr[15] = 2;
+		m->name = (struct sockaddr *)&in6;
+		m->namelen = sizeof(in6);
+	}
+	net_ep_sendmsg(v6 ? c->udp6 : c->udp4, m, 0);
+}
+
 static void chaos_app(struct chaos *c)
 {
 	static uint8_t buf[65536];
@@ -408,9 +484,16 @@ static void chaos_app(struct chaos *c)
 	case 8:
 		m.name = (struct sockaddr *)&in;
 		m.namelen = sizeof(in);
-		net_ep_sendmsg(c->udp4, &m, 0);
+		if (what & 0x80)
+			chaos_control(c, &m);
+		else
+			net_ep_sendmsg(c->udp4, &m, 0);
 		break;
 	case 9:
+		if (what & 0x80) {
+			chaos_group(c);
+			break;
+		}
 		net_ep_recvmsg(c->udp4, &m, 0);
 		net_ep_recvmsg(c->raw, &m, 0);
 		net_ep_recvmsg(c->packet, &m, 0);
