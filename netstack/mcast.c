@@ -204,7 +204,8 @@ static struct mcast_filter *filter_new(struct netstack *s, bool include,
 	f->next.le_prev = NULL;
 	f->include = include;
 	f->n = n;
-	memcpy(f->sources, sources, n * sizeof(*sources));
+	if (n)
+		memcpy(f->sources, sources, n * sizeof(*sources));
 	return f;
 }
 
