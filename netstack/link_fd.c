@@ -20,7 +20,8 @@
 #endif
 #define AUTO_URING false	  /* measured: docs/NETSTACK.md */
 #define RETRY_DELAY NSEC_PER_MSEC /* until a full device is tried again */
-#define SPIN_PAUSE_MAX 6	  /* spinning in vain is not tried again for up to 2^6 calls */
+#define SPIN_TRIES 4		  /* spinning in vain: so often in a row, */
+#define SPIN_TRIES_MAX 10	  /* then not for 1, 2, 4 ... 64 calls */
 
 void fd_count_error(struct net_link *l, bool tx)
 {
@@ -257,9 +258,10 @@ bool net_link_fd_spin(struct net_link *l, unsigned qi, int64_t ns)
 			__builtin_ia32_pause();
 	} while (net_now(f->stack) < end);
 	pause = atomic_load_explicit(&q->spin_failed, memory_order_relaxed);
-	pause = MIN(pause + 1, (unsigned)SPIN_PAUSE_MAX);
+	pause = MIN(pause + 1, (unsigned)SPIN_TRIES_MAX);
 	atomic_store_explicit(&q->spin_failed, pause, memory_order_relaxed);
-	atomic_store_explicit(&q->spin_pause, 1u << pause, memory_order_relaxed);
+	atomic_store_explicit(&q->spin_pause, pause < SPIN_TRIES ? 0 : 1u << (pause - SPIN_TRIES),
+			      memory_order_relaxed);
 	return false;
 }
 

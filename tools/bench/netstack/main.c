@@ -8,7 +8,7 @@
  * and medians are printed: as text, or with -m as the table of docs/NETSTACK.md. -o leaves Linux
  * out (to profile netstack), -u (--uring) has netstack's link use io_uring, -n prints netstack's
  * counters, -c captures its packets, -C sets the congestion control of Linux's sockets (cubic), -p
- * how long netstack looks for frames before its thread sleeps (50; 0: not at all).
+ * how long netstack looks for frames before its thread sleeps (100; 0: not at all).
  */
 #include <arpa/inet.h>
 #include <errno.h>

@@ -21,7 +21,7 @@ static struct net_wheel *wheel;
 static struct netstack *stack;
 static struct net_link *link0;
 static atomic_size_t allocated;
-unsigned ours_spin_us = 50;
+unsigned ours_spin_us = 100;
 
 static void *count_alloc(void *ctx, size_t n)
 {
