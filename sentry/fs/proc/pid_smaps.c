@@ -1,5 +1,5 @@
-/* smaps and smaps_rollup (man 5 proc_pid_smaps): the tree's mappings, with what the host says of their
- * pages. Where the host has joined mappings, each gets a part by its size. */
+/* smaps and smaps_rollup (man 5 proc_pid_smaps): the tree's mappings, with what the host says of
+ * their pages. Where the host has joined mappings, each gets a part by its size. */
 #include <errno.h>
 
 #include "sentry/fs/proc/proc.h"
@@ -17,7 +17,8 @@ struct mappings {
 static void add_part(struct platform_resident *sum, const struct platform_resident *u,
 		     uint64_t part, uint64_t whole)
 {
-#define ADD(MEMBER) sum->MEMBER += part == whole ? u->MEMBER : u->MEMBER / 4096 * part / whole * 4096
+#define ADD(MEMBER)                                                                                \
+	sum->MEMBER += part == whole ? u->MEMBER : u->MEMBER / 4096 * part / whole * 4096
 	ADD(rss);
 	ADD(pss);
 	ADD(shared_clean);
@@ -127,8 +128,9 @@ int proc_show_smaps(struct text *out, struct inode *inode)
 		const struct vm_area *vma = m.v[i].vma;
 
 		proc_show_vma(out, vma);
-		text_printf(out, "%-16s%8lu kB\n%-16s%8u kB\n%-16s%8u kB\n", "Size:",
-			    (vma->end - vma->start) >> 10, "KernelPageSize:", 4, "MMUPageSize:", 4);
+		text_printf(out, "%-16s%8lu kB\n%-16s%8u kB\n%-16s%8u kB\n",
+			    "Size:", (vma->end - vma->start) >> 10, "KernelPageSize:", 4,
+			    "MMUPageSize:", 4);
 		show_counters(out, &m.v[i].u, locked_bytes(&m.v[i]));
 		smaps_flags(out, vma);
 	}
