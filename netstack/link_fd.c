@@ -65,7 +65,8 @@ static void arm_retry(struct fd_link *f, struct fd_queue *q)
 static void drain(struct fd_link *f, struct fd_queue *q)
 {
 	while (q->ntx && !q->gone) {
-		if (!(q->uring_tx ? uring_send(f, q) : mmsg_send(f, q))) {
+		/* A ring pays from two frames on. */
+		if (!(q->uring_tx && q->ntx > 1 ? uring_send(f, q) : mmsg_send(f, q))) {
 			arm_retry(f, q);
 			return;
 		}
@@ -277,11 +278,13 @@ int net_link_fd_wait_fd(struct net_link *l, unsigned q)
 enum net_fd_mode net_link_fd_mode(struct net_link *l, int *why)
 {
 	struct fd_link *f = l->priv;
-	bool mmsg = l->kind != NET_LINK_FD || f->uring_error;
+	int err = l->kind == NET_LINK_FD ? f->uring_error : -EINVAL;
 
 	if (why)
-		*why = l->kind != NET_LINK_FD ? -EINVAL : MIN(f->uring_error, 0);
-	return mmsg ? NET_FD_MMSG : NET_FD_URING;
+		*why = err;
+	if (l->kind != NET_LINK_FD || !f->sends_by_ring)
+		return NET_FD_MMSG;
+	return f->receives_by_ring ? NET_FD_URING : NET_FD_AUTO;
 }
 
 /* ------------------------------------------------------------------------------ life */
@@ -426,21 +429,20 @@ static int add_queues(const struct net_fd_config *c, struct fd_link *f, unsigned
 	return 0;
 }
 
-/* Rings for all queues or for none. */
-static void open_rings(struct fd_link *f, enum net_fd_mode mode)
+/* True when every queue got its ring; those without go on with system calls. */
+static bool open_rings(struct fd_link *f, bool receive)
 {
-	f->uring_error = 1;
-	if (mode == NET_FD_MMSG || (mode == NET_FD_AUTO && !AUTO_URING))
-		return;
-	f->uring_error = 0;
-	for (unsigned i = 0; i < f->nqueues && !f->uring_error; i++)
-		f->uring_error = uring_open(f, f->queue[i]);
 	for (unsigned i = 0; i < f->nqueues; i++) {
-		if (f->uring_error)
-			uring_close(f, f->queue[i]);
-		else
+		int err = uring_open(f, f->queue[i], receive);
+
+		if (err) {
+			f->uring_error = err;
+			return false;
+		}
+		if (receive)
 			f->wait_fd[i] = uring_wait_fd(f->queue[i]);
 	}
+	return true;
 }
 
 int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct net_link **out)
@@ -466,8 +468,11 @@ int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct ne
 	if (c->vnet_hdr || !c->is_tap)
 		cfg.features |= NET_F_TRUSTED;
 	err = add_queues(c, f, &cfg.features);
-	if (!err)
-		open_rings(f, c->mode);
+	/* Which is faster has been measured: docs/NETSTACK.md. */
+	if (!err && (c->mode == NET_FD_URING || (c->mode == NET_FD_AUTO && c->is_tap)))
+		f->sends_by_ring = open_rings(f, false);
+	if (!err && c->mode == NET_FD_URING && f->sends_by_ring)
+		f->receives_by_ring = open_rings(f, true);
 	if (!err)
 		err = link_register(s, NET_LINK_FD, &cfg, "eth", &fd_ops, f, &l);
 	if (err) {

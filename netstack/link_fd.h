@@ -63,7 +63,8 @@ struct fd_queue {
 struct fd_link {
 	struct netstack *stack; /* not counted: the link is */
 	bool is_tap, vnet_hdr, ether;
-	int uring_error; /* why rings are not used: -errno, 0 if they are, 1 if not asked for */
+	bool sends_by_ring, receives_by_ring; /* all queues do */
+	int uring_error; /* why rings are not used though they are wanted: -errno, or 0 */
 	unsigned nqueues;
 	int wait_fd[NET_FD_MAX_QUEUES]; /* what net_link_fd_wait_fd answers */
 	struct fd_queue *queue[NET_FD_MAX_QUEUES];
@@ -97,10 +98,10 @@ int fd_tx_iov(struct fd_link *f, struct fd_queue *q, unsigned i, struct iovec io
 void fd_count_error(struct net_link *l, bool tx);
 
 /*
- * The same by io_uring (link_uring.c). uring_open makes a queue's rings; -errno when the kernel
- * refuses them or lacks an operation, and what has been made goes with uring_close.
+ * The same by io_uring (link_uring.c). uring_open makes a queue's ring for one direction; -errno
+ * when the kernel refuses it or lacks an operation.
  */
-int uring_open(struct fd_link *f, struct fd_queue *q);
+int uring_open(struct fd_link *f, struct fd_queue *q, bool receive);
 int uring_receive(struct fd_link *f, struct fd_queue *q, int max, struct nbuf_queue *out);
 bool uring_send(struct fd_link *f, struct fd_queue *q);
 /* The fd that is readable when uring_receive has work; its number is valid until uring_close. */

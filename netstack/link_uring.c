@@ -172,11 +172,9 @@ static int open_tx(struct fd_link *f, struct fd_queue *q)
 	return 0;
 }
 
-int uring_open(struct fd_link *f, struct fd_queue *q)
+int uring_open(struct fd_link *f, struct fd_queue *q, bool receive)
 {
-	int err = open_tx(f, q);
-
-	return err ? err : open_rx(f, q);
+	return receive ? open_rx(f, q) : open_tx(f, q);
 }
 
 /* ------------------------------------------------------------------------------ receive */

@@ -248,9 +248,10 @@ int net_link_add_custom(struct netstack *s, const struct net_link_config *c,
 
 /* How an fd link moves frames. */
 enum net_fd_mode {
-	NET_FD_AUTO,  /* what is faster as measured: at present MMSG (docs/NETSTACK.md) */
+	NET_FD_AUTO,  /* the fastest as measured (docs/NETSTACK.md): sockets MMSG; TAP sends by
+			 io_uring where that is allowed and receives with readv */
 	NET_FD_MMSG,  /* recvmmsg and sendmmsg (sockets), readv and writev (TAP) */
-	NET_FD_URING, /* io_uring where the kernel allows it (net_link_fd_mode tells), else MMSG */
+	NET_FD_URING, /* io_uring both ways, as far as the kernel allows it */
 };
 #define NET_FD_MAX_QUEUES 16
 struct net_fd_config {
@@ -293,9 +294,10 @@ bool net_link_fd_spin(struct net_link *l, unsigned q, int64_t ns);
  */
 int net_link_fd_wait_fd(struct net_link *l, unsigned q);
 /*
- * How the link moves frames: NET_FD_URING or NET_FD_MMSG. *why (may be NULL): why rings are not
- * used although asked for, -EPERM or -ENOSYS from io_uring_setup, -EOPNOTSUPP when the kernel lacks
- * an operation (AF_PACKET needs Linux 6.0, TAP 6.7), or 0.
+ * How the link moves frames: NET_FD_URING by rings both ways, NET_FD_AUTO only sends by them,
+ * NET_FD_MMSG uses none. *why (may be NULL): 0, or why there are fewer than were asked for: -EPERM
+ * or -ENOSYS from io_uring_setup, -EOPNOTSUPP when the kernel lacks an operation (to receive,
+ * AF_PACKET needs Linux 6.0 and TAP 6.7). Nobody need do anything about it.
  */
 enum net_fd_mode net_link_fd_mode(struct net_link *l, int *why);
 

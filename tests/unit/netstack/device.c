@@ -440,6 +440,15 @@ void device_close(struct device *d)
 	free(d);
 }
 
+const char *device_mode_name(enum net_fd_mode mode)
+{
+	static const char *const names[] = {[NET_FD_AUTO] = "automatic",
+					    [NET_FD_MMSG] = "system calls",
+					    [NET_FD_URING] = "io_uring"};
+
+	return names[mode];
+}
+
 void device_set_mtu(struct device *d, unsigned mtu)
 {
 	set_link(d->far, IFLA_MTU, mtu);

@@ -58,6 +58,7 @@ struct device {
  */
 bool device_namespace(void);
 /* 10.9.0.1 and fd09::1 are netstack, 10.9.0.2 and fd09::2 are Linux. */
+const char *device_mode_name(enum net_fd_mode mode);
 struct device *device_open(const struct device_config *c);
 /* Stops the pumps, takes all down, checks that no memory is left. */
 void device_close(struct device *d);

@@ -440,6 +440,21 @@ static int try_add(struct device *d, int fd, bool tap, bool vnet)
 	return net_link_add_fd(d->stack, &c, NULL);
 }
 
+/* What is chosen when nobody says how. */
+static void mode_is_the_measured_one(void **state)
+{
+	struct device *d = device_open(*state);
+	int why;
+
+	if (net_link_fd_mode(d->link, &why) == NET_FD_AUTO)
+		assert_true(d->c->tap && why == 0);
+	else
+		assert_true(!d->c->tap || why < 0);
+	assert_int_equal(net_link_fd_wait_fd(d->link, 0), d->fds[0]);
+	assert_int_equal(net_link_fd_wait_fd(d->link, d->queues), -EINVAL);
+	device_close(d);
+}
+
 static void fds_of_another_kind_are_refused(void **state)
 {
 	struct device *d = device_open(*state);
@@ -485,6 +500,11 @@ static const struct device_config gro[] = {
 	EACH_MODE(.name = "tap, without GRO", .tap = true),
 };
 
+static const struct device_config automatic[] = {
+	{.name = "packet", .vnet_hdr = true, .features = OFFLOADS},
+	{.name = "tap", .tap = true, .vnet_hdr = true, .features = OFFLOADS},
+};
+
 static struct CMUnitTest tests[128];
 static size_t ntests;
 
@@ -493,8 +513,7 @@ static void add(const char *what, CMUnitTestFunction fn, const struct device_con
 	for (size_t i = 0; i < n; i++) {
 		char *name;
 
-		if (asprintf(&name, "%s: %s, %s", what, c[i].name,
-			     c[i].mode == NET_FD_URING ? "io_uring" : "system calls") < 0)
+		if (asprintf(&name, "%s: %s, %s", what, c[i].name, device_mode_name(c[i].mode)) < 0)
 			abort();
 		tests[ntests++] =
 			(struct CMUnitTest){name, fn, NULL, NULL, (void *)(uintptr_t)&c[i]};
@@ -514,6 +533,8 @@ int main(int argc, char **argv)
 	add("restricted rings", rings_do_what_they_must_and_nothing_else, all + 5, 1);
 	add("refused rings", refused_rings_are_done_without, all + 1, 1);
 	add("refused rings", refused_rings_are_done_without, all + 5, 1);
+	add("automatic", mode_is_the_measured_one, automatic, 2);
+	add("removal", link_is_removed_with_traffic_in_flight, automatic + 1, 1);
 	add("refused fds", fds_of_another_kind_are_refused, all, 8);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

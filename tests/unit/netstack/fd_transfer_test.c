@@ -336,6 +336,7 @@ static const struct device_config transfers[] = {
 	EACH_MODE(.name = "packet, little memory", .vnet_hdr = true, .features = OFFLOADS,
 		  .memory_limit = 5 << 20),
 	EACH_MODE(.name = "tap, offloads", .tap = true, .vnet_hdr = true, .features = OFFLOADS),
+	{.name = "tap, offloads", .tap = true, .vnet_hdr = true, .features = OFFLOADS},
 	EACH_MODE(.name = "tap, no header", .tap = true, .features = OFFLOADS),
 	EACH_MODE(.name = "tap, software GRO", .tap = true, .features = NET_F_GRO),
 	EACH_MODE(.name = "tap, four queues", .tap = true, .vnet_hdr = true, .queues = 4,
@@ -359,8 +360,7 @@ static void add(const char *what, CMUnitTestFunction fn, const struct device_con
 {
 	char *name;
 
-	if (asprintf(&name, "%s: %s, %s", what, c->name,
-		     c->mode == NET_FD_URING ? "io_uring" : "system calls") < 0)
+	if (asprintf(&name, "%s: %s, %s", what, c->name, device_mode_name(c->mode)) < 0)
 		abort();
 	tests[ntests++] = (struct CMUnitTest){name, fn, NULL, NULL, (void *)(uintptr_t)c};
 }

@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "netstack/netstack.h"
+
 #define OUR_ADDR 0x0a090001u   /* 10.9.0.1: netstack */
 #define PEER_ADDR 0x0a090002u  /* 10.9.0.2: Linux, other namespace */
 #define LINUX_ADDR 0x0a090003u /* 10.9.0.3: Linux, our namespace */
@@ -44,8 +46,9 @@ struct plan {
 /* Runs and prints. Returns main's status. */
 int run_plan(const struct plan *p);
 
-/* Netstack's side (ours.c). The link fd is an AF_PACKET socket in our namespace. */
-int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring);
+/* Netstack's side (ours.c). The link fd is an AF_PACKET socket in our namespace or
+ * a TAP. */
+int ours_open(int packet_fd, int pcap_fd, unsigned mtu, enum net_fd_mode mode, bool tap);
 extern unsigned ours_spin_us; /* how long to look for frames before sleeping */
 int ours_bulk(bool send, double seconds, struct result *r);
 int ours_rr(double seconds, struct result *r);

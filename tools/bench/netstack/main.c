@@ -1,14 +1,16 @@
 /*
- * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-u] [-C congestion]
+ * usage: netstack_bench [-s seconds] [-r rounds] [-m] [-o] [-u | -y] [-t] [-C congestion]
  *                       [-p microseconds] [-c capture.pcap] [-n] [test ...]
  *
  * Needs root (or a user namespace with CAP_NET_ADMIN and CAP_NET_RAW): makes two network
  * namespaces and a veth between them, both gone when it ends. Tests: loopback send receive rr
  * connect connect4 dial http idle; all by default. Netstack and Linux take turns, `rounds` times,
  * and medians are printed: as text, or with -m as the table of docs/NETSTACK.md. -o leaves Linux
- * out (to profile netstack), -u (--uring) has netstack's link use io_uring, -n prints netstack's
- * counters, -c captures its packets, -C sets the congestion control of Linux's sockets (cubic), -p
- * how long netstack looks for frames before its thread sleeps (100; 0: not at all).
+ * out (to profile netstack), -u (--uring) has netstack's link use io_uring both ways, -y
+ * (--syscalls) not at all, -t (--tap) has it be a TAP of the peer's instead of a veth (and leaves
+ * Linux out, which has none), -n prints netstack's counters, -c captures its packets, -C sets the
+ * congestion control of Linux's sockets (cubic), -p how long netstack looks for frames before its
+ * thread sleeps (100; 0: not at all).
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,10 +19,12 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
+#include <linux/if_tun.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -40,8 +44,8 @@ static void run(const char *cmd)
 	}
 }
 
-/* Our namespace and the peer's, joined by a veth. */
-static void make_namespaces(void)
+/* Our namespace and the peer's, joined by a veth unless there is to be a TAP. */
+static void make_namespaces(bool tap)
 {
 	char cmd[256];
 	int sync[2];
@@ -69,10 +73,27 @@ static void make_namespaces(void)
 		 "ip link add va type veth peer name vb netns %d && "
 		 "ip addr add 10.9.0.3/24 dev va && ip link set va up",
 		 peer);
-	run(cmd);
+	if (!tap)
+		run(cmd);
 	snprintf(cmd, sizeof(cmd), "/proc/%d/ns/net", peer);
 	peer_ns = open(cmd, O_RDONLY | O_CLOEXEC);
-	usleep(300000);
+}
+
+/* A TAP in the peer's namespace. */
+static int tap_fd(void)
+{
+	struct ifreq ifr = {.ifr_name = "vb", .ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+	int ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), fd;
+
+	if (setns(peer_ns, CLONE_NEWNET) < 0)
+		exit(1);
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &ifr) < 0 || setns(ours, CLONE_NEWNET) < 0) {
+		perror("netstack_bench: TAP");
+		exit(1);
+	}
+	close(ours);
+	return fd;
 }
 
 static int packet_socket(void)
@@ -104,15 +125,19 @@ static int packet_socket(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option longs[] = {{"uring", no_argument, NULL, 'u'}, {0}};
+	static const struct option longs[] = {{"uring", no_argument, NULL, 'u'},
+					      {"syscalls", no_argument, NULL, 'y'},
+					      {"tap", no_argument, NULL, 't'},
+					      {0}};
 	struct plan plan = {.seconds = 2, .rounds = 2};
 	struct rlimit rl;
-	bool counters = false, uring = false;
+	bool counters = false, tap = false;
+	enum net_fd_mode mode = NET_FD_AUTO;
 	struct tpacket_stats st = {0};
 	socklen_t stlen = sizeof(st);
 	int pcap = -1, fd, c;
 
-	while ((c = getopt_long(argc, argv, "s:r:c:C:p:mnou", longs, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "s:r:c:C:p:mnotuy", longs, NULL)) != -1) {
 		if (c == 's')
 			plan.seconds = atof(optarg);
 		else if (c == 'r')
@@ -130,7 +155,11 @@ int main(int argc, char **argv)
 		else if (c == 'n')
 			counters = true;
 		else if (c == 'u')
-			uring = true;
+			mode = NET_FD_URING;
+		else if (c == 'y')
+			mode = NET_FD_MMSG;
+		else if (c == 't')
+			tap = plan.only_ours = true;
 		else
 			return 2;
 	}
@@ -141,9 +170,10 @@ int main(int argc, char **argv)
 	setrlimit(RLIMIT_NOFILE, &rl);
 	signal(SIGPIPE, SIG_IGN);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	make_namespaces();
-	fd = packet_socket();
-	if (ours_open(fd, pcap, 1500, uring) < 0) {
+	make_namespaces(tap);
+	fd = tap ? tap_fd() : packet_socket();
+	usleep(300000);
+	if (ours_open(fd, pcap, 1500, mode, tap) < 0) {
 		fprintf(stderr, "netstack_bench: cannot start the stack\n");
 		return 1;
 	}

@@ -50,7 +50,7 @@ static int up(struct net_link *l)
 	return net_link_set_flags(l, IFF_UP, IFF_UP);
 }
 
-int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring)
+int ours_open(int packet_fd, int pcap_fd, unsigned mtu, enum net_fd_mode mode, bool tap)
 {
 	struct net_fd_config fc = {.link = {.name = "eth0",
 					    .mtu = mtu,
@@ -58,8 +58,9 @@ int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring)
 					    .features = NET_F_CSUM | NET_F_TSO4 | NET_F_TSO6},
 				   .fds = {packet_fd},
 				   .nfds = 1,
+				   .is_tap = tap,
 				   .vnet_hdr = true,
-				   .mode = uring ? NET_FD_URING : NET_FD_MMSG};
+				   .mode = mode};
 	struct net_addr_info a = {.family = AF_INET, .prefix = 24};
 	uint32_t be = htonl(OUR_ADDR);
 	struct net_config c;
@@ -79,7 +80,7 @@ int ours_open(int packet_fd, int pcap_fd, unsigned mtu, bool uring)
 		return 0;
 	if (net_link_add_fd(stack, &fc, &link0) < 0 || up(link0) < 0)
 		return -1;
-	if (uring && net_link_fd_mode(link0, NULL) != NET_FD_URING) {
+	if (mode == NET_FD_URING && net_link_fd_mode(link0, NULL) != mode) {
 		fprintf(stderr, "netstack_bench: the kernel refuses io_uring\n");
 		return -1;
 	}
