@@ -469,7 +469,7 @@ int net_link_add_fd(struct netstack *s, const struct net_fd_config *c, struct ne
 		cfg.features |= NET_F_TRUSTED;
 	err = add_queues(c, f, &cfg.features);
 	/* Which is faster has been measured: docs/NETSTACK.md. */
-	if (!err && (c->mode == NET_FD_URING || (c->mode == NET_FD_AUTO && c->is_tap)))
+	if (!err && c->mode != NET_FD_MMSG)
 		f->sends_by_ring = open_rings(f, false);
 	if (!err && c->mode == NET_FD_URING && f->sends_by_ring)
 		f->receives_by_ring = open_rings(f, true);

@@ -248,8 +248,8 @@ int net_link_add_custom(struct netstack *s, const struct net_link_config *c,
 
 /* How an fd link moves frames. */
 enum net_fd_mode {
-	NET_FD_AUTO,  /* the fastest as measured (docs/NETSTACK.md): sockets MMSG; TAP sends by
-			 io_uring where that is allowed and receives with readv */
+	NET_FD_AUTO,  /* the fastest as measured (docs/NETSTACK.md): sends by io_uring where that is
+			 allowed, receives by system calls */
 	NET_FD_MMSG,  /* recvmmsg and sendmmsg (sockets), readv and writev (TAP) */
 	NET_FD_URING, /* io_uring both ways, as far as the kernel allows it */
 };

@@ -447,9 +447,9 @@ static void mode_is_the_measured_one(void **state)
 	int why;
 
 	if (net_link_fd_mode(d->link, &why) == NET_FD_AUTO)
-		assert_true(d->c->tap && why == 0);
+		assert_int_equal(why, 0);
 	else
-		assert_true(!d->c->tap || why < 0);
+		assert_true(why < 0); /* and device_open knows whether that may be */
 	assert_int_equal(net_link_fd_wait_fd(d->link, 0), d->fds[0]);
 	assert_int_equal(net_link_fd_wait_fd(d->link, d->queues), -EINVAL);
 	device_close(d);
@@ -534,7 +534,7 @@ int main(int argc, char **argv)
 	add("refused rings", refused_rings_are_done_without, all + 1, 1);
 	add("refused rings", refused_rings_are_done_without, all + 5, 1);
 	add("automatic", mode_is_the_measured_one, automatic, 2);
-	add("removal", link_is_removed_with_traffic_in_flight, automatic + 1, 1);
+	add("removal", link_is_removed_with_traffic_in_flight, automatic, 2);
 	add("refused fds", fds_of_another_kind_are_refused, all, 8);
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);

@@ -336,6 +336,7 @@ static const struct device_config transfers[] = {
 	EACH_MODE(.name = "packet, little memory", .vnet_hdr = true, .features = OFFLOADS,
 		  .memory_limit = 5 << 20),
 	EACH_MODE(.name = "tap, offloads", .tap = true, .vnet_hdr = true, .features = OFFLOADS),
+	{.name = "packet, offloads", .vnet_hdr = true, .features = OFFLOADS},
 	{.name = "tap, offloads", .tap = true, .vnet_hdr = true, .features = OFFLOADS},
 	EACH_MODE(.name = "tap, no header", .tap = true, .features = OFFLOADS),
 	EACH_MODE(.name = "tap, software GRO", .tap = true, .features = NET_F_GRO),
