@@ -82,212 +82,209 @@ static void fix_caps(struct cred *c, const struct cred *old)
 		c->cap_effective = c->cap_permitted;
 }
 
-static long commit_uids(struct task *t, struct cred *c)
+/*
+ * The rules for user and group ids are the same but for the capability, and for what the change
+ * does to capabilities: the calls below work on either kind of a task's ids.
+ */
+enum id_kind { UIDS, GIDS };
+
+struct ids {
+	uint32_t real, effective, saved, fs;
+};
+
+#define NO_ID ((uint32_t)-1)
+
+static struct ids get_ids(const struct cred *c, enum id_kind kind)
 {
-	c->fsuid = c->euid;
-	fix_caps(c, t->cred);
+	if (kind == UIDS)
+		return (struct ids){c->uid, c->euid, c->suid, c->fsuid};
+	return (struct ids){c->gid, c->egid, c->sgid, c->fsgid};
+}
+
+static void set_ids(struct cred *c, enum id_kind kind, const struct ids *ids)
+{
+	if (kind == UIDS) {
+		c->uid = ids->real;
+		c->euid = ids->effective;
+		c->suid = ids->saved;
+		c->fsuid = ids->fs;
+	} else {
+		c->gid = ids->real;
+		c->egid = ids->effective;
+		c->sgid = ids->saved;
+		c->fsgid = ids->fs;
+	}
+}
+
+static bool may_set_any(enum id_kind kind)
+{
+	return capable(kind == UIDS ? CAP_SETUID : CAP_SETGID);
+}
+
+/* One that the caller has, or "leave it". */
+static bool is_own(const struct ids *ids, uint32_t id)
+{
+	return id == NO_ID || id == ids->real || id == ids->effective || id == ids->saved;
+}
+
+/* The file system id follows the effective one. */
+static long commit_ids(struct task *t, enum id_kind kind, struct ids *ids)
+{
+	struct cred *c = cred_dup(t->cred);
+
+	if (!c)
+		return -ENOMEM;
+	ids->fs = ids->effective;
+	set_ids(c, kind, ids);
+	if (kind == UIDS)
+		fix_caps(c, t->cred);
 	task_set_cred(t, c);
 	return 0;
 }
 
-#define NO_ID ((uid_t)-1)
-
-SYSCALL_DEFINE1(setuid, uid_t, uid)
+static long set_id(struct task *t, enum id_kind kind, uint32_t id)
 {
-	const struct cred *old = t->cred;
-	struct cred *c;
+	struct ids ids = get_ids(t->cred, kind);
 
-	if (uid == NO_ID)
+	if (id == NO_ID)
 		return -EINVAL;
-	if (!capable(CAP_SETUID) && uid != old->uid && uid != old->suid)
+	if (may_set_any(kind))
+		ids.real = ids.saved = id;
+	else if (id != ids.real && id != ids.saved)
 		return -EPERM;
-	c = cred_dup(old);
-	if (!c)
-		return -ENOMEM;
-	if (capable(CAP_SETUID))
-		c->uid = c->suid = uid;
-	c->euid = uid;
-	return commit_uids(t, c);
+	ids.effective = id;
+	return commit_ids(t, kind, &ids);
 }
 
-SYSCALL_DEFINE2(setreuid, uid_t, ruid, uid_t, euid)
+static long set_re_ids(struct task *t, enum id_kind kind, uint32_t real, uint32_t effective)
 {
-	const struct cred *old = t->cred;
-	bool cap = capable(CAP_SETUID);
-	struct cred *c;
+	struct ids old = get_ids(t->cred, kind), ids = old;
 
-	if (ruid != NO_ID && !cap && ruid != old->uid && ruid != old->euid)
-		return -EPERM;
-	if (euid != NO_ID && !cap && euid != old->uid && euid != old->euid && euid != old->suid)
-		return -EPERM;
-	c = cred_dup(old);
-	if (!c)
-		return -ENOMEM;
-	if (ruid != NO_ID)
-		c->uid = ruid;
-	if (euid != NO_ID)
-		c->euid = euid;
-	if (ruid != NO_ID || (euid != NO_ID && euid != old->uid))
-		c->suid = c->euid;
-	return commit_uids(t, c);
+	if (!may_set_any(kind)) {
+		if (real != NO_ID && real != old.real && real != old.effective)
+			return -EPERM;
+		if (!is_own(&old, effective))
+			return -EPERM;
+	}
+	if (real != NO_ID)
+		ids.real = real;
+	if (effective != NO_ID)
+		ids.effective = effective;
+	if (real != NO_ID || (effective != NO_ID && effective != old.real))
+		ids.saved = ids.effective;
+	return commit_ids(t, kind, &ids);
 }
 
-static bool uid_is_own(const struct cred *c, uid_t uid)
+static long set_res_ids(struct task *t, enum id_kind kind, uint32_t real, uint32_t effective,
+			uint32_t saved)
 {
-	return uid == NO_ID || uid == c->uid || uid == c->euid || uid == c->suid;
-}
+	struct ids ids = get_ids(t->cred, kind);
 
-SYSCALL_DEFINE3(setresuid, uid_t, ruid, uid_t, euid, uid_t, suid)
-{
-	const struct cred *old = t->cred;
-	struct cred *c;
-
-	if (!capable(CAP_SETUID) &&
-	    (!uid_is_own(old, ruid) || !uid_is_own(old, euid) || !uid_is_own(old, suid)))
+	if (!may_set_any(kind) &&
+	    (!is_own(&ids, real) || !is_own(&ids, effective) || !is_own(&ids, saved)))
 		return -EPERM;
-	c = cred_dup(old);
-	if (!c)
-		return -ENOMEM;
-	if (ruid != NO_ID)
-		c->uid = ruid;
-	if (euid != NO_ID)
-		c->euid = euid;
-	if (suid != NO_ID)
-		c->suid = suid;
-	return commit_uids(t, c);
+	if (real != NO_ID)
+		ids.real = real;
+	if (effective != NO_ID)
+		ids.effective = effective;
+	if (saved != NO_ID)
+		ids.saved = saved;
+	return commit_ids(t, kind, &ids);
 }
 
-SYSCALL_DEFINE3(getresuid, uaddr_t, ruid, uaddr_t, euid, uaddr_t, suid)
+static long put_res_ids(struct task *t, enum id_kind kind, uaddr_t real, uaddr_t effective,
+			uaddr_t saved)
 {
-	const struct cred *c = t->cred;
+	struct ids ids = get_ids(t->cred, kind);
 
-	if (put_user(ruid, c->uid) || put_user(euid, c->euid) || put_user(suid, c->suid))
+	if (put_user(real, ids.real) || put_user(effective, ids.effective) ||
+	    put_user(saved, ids.saved))
 		return -EFAULT;
 	return 0;
 }
 
-/* The result is always the old one: errors cannot be told (man 2 setfsuid). */
-SYSCALL_DEFINE1(setfsuid, uid_t, uid)
+static void fix_fs_caps(struct cred *c, uid_t was)
 {
-	const struct cred *old = t->cred;
-	uid_t was = old->fsuid;
+	if (c->securebits & SECBIT_NO_SETUID_FIXUP)
+		return;
+	if (was == 0 && c->fsuid != 0)
+		c->cap_effective &= ~FS_CAPS;
+	if (was != 0 && c->fsuid == 0)
+		c->cap_effective |= c->cap_permitted & FS_CAPS;
+}
+
+/* The result is always the old one: errors cannot be told (man 2 setfsuid). */
+static long set_fs_id(struct task *t, enum id_kind kind, uint32_t id)
+{
+	struct ids ids = get_ids(t->cred, kind);
+	uint32_t was = ids.fs;
 	struct cred *c;
 
-	if (uid == NO_ID || uid == was || (!uid_is_own(old, uid) && !capable(CAP_SETUID)))
+	if (id == NO_ID || id == was || (!is_own(&ids, id) && !may_set_any(kind)))
 		return was;
-	c = cred_dup(old);
+	c = cred_dup(t->cred);
 	if (!c)
 		return was;
-	c->fsuid = uid;
-	if (!(c->securebits & SECBIT_NO_SETUID_FIXUP)) {
-		if (was == 0 && uid != 0)
-			c->cap_effective &= ~FS_CAPS;
-		if (was != 0 && uid == 0)
-			c->cap_effective |= c->cap_permitted & FS_CAPS;
-	}
+	ids.fs = id;
+	set_ids(c, kind, &ids);
+	if (kind == UIDS)
+		fix_fs_caps(c, was);
 	task_set_cred(t, c);
 	return was;
 }
 
-/* --- groups ------------------------------------------------------------------------------------
- */
-
-static long commit_gids(struct task *t, struct cred *c)
+SYSCALL_DEFINE1(setuid, uid_t, uid)
 {
-	c->fsgid = c->egid;
-	task_set_cred(t, c);
-	return 0;
+	return set_id(t, UIDS, uid);
 }
 
 SYSCALL_DEFINE1(setgid, gid_t, gid)
 {
-	const struct cred *old = t->cred;
-	struct cred *c;
+	return set_id(t, GIDS, gid);
+}
 
-	if (gid == NO_ID)
-		return -EINVAL;
-	if (!capable(CAP_SETGID) && gid != old->gid && gid != old->sgid)
-		return -EPERM;
-	c = cred_dup(old);
-	if (!c)
-		return -ENOMEM;
-	if (capable(CAP_SETGID))
-		c->gid = c->sgid = gid;
-	c->egid = gid;
-	return commit_gids(t, c);
+SYSCALL_DEFINE2(setreuid, uid_t, ruid, uid_t, euid)
+{
+	return set_re_ids(t, UIDS, ruid, euid);
 }
 
 SYSCALL_DEFINE2(setregid, gid_t, rgid, gid_t, egid)
 {
-	const struct cred *old = t->cred;
-	bool cap = capable(CAP_SETGID);
-	struct cred *c;
-
-	if (rgid != NO_ID && !cap && rgid != old->gid && rgid != old->egid)
-		return -EPERM;
-	if (egid != NO_ID && !cap && egid != old->gid && egid != old->egid && egid != old->sgid)
-		return -EPERM;
-	c = cred_dup(old);
-	if (!c)
-		return -ENOMEM;
-	if (rgid != NO_ID)
-		c->gid = rgid;
-	if (egid != NO_ID)
-		c->egid = egid;
-	if (rgid != NO_ID || (egid != NO_ID && egid != old->gid))
-		c->sgid = c->egid;
-	return commit_gids(t, c);
+	return set_re_ids(t, GIDS, rgid, egid);
 }
 
-static bool gid_is_own(const struct cred *c, gid_t gid)
+SYSCALL_DEFINE3(setresuid, uid_t, ruid, uid_t, euid, uid_t, suid)
 {
-	return gid == NO_ID || gid == c->gid || gid == c->egid || gid == c->sgid;
+	return set_res_ids(t, UIDS, ruid, euid, suid);
 }
 
 SYSCALL_DEFINE3(setresgid, gid_t, rgid, gid_t, egid, gid_t, sgid)
 {
-	const struct cred *old = t->cred;
-	struct cred *c;
+	return set_res_ids(t, GIDS, rgid, egid, sgid);
+}
 
-	if (!capable(CAP_SETGID) &&
-	    (!gid_is_own(old, rgid) || !gid_is_own(old, egid) || !gid_is_own(old, sgid)))
-		return -EPERM;
-	c = cred_dup(old);
-	if (!c)
-		return -ENOMEM;
-	if (rgid != NO_ID)
-		c->gid = rgid;
-	if (egid != NO_ID)
-		c->egid = egid;
-	if (sgid != NO_ID)
-		c->sgid = sgid;
-	return commit_gids(t, c);
+SYSCALL_DEFINE3(getresuid, uaddr_t, ruid, uaddr_t, euid, uaddr_t, suid)
+{
+	return put_res_ids(t, UIDS, ruid, euid, suid);
 }
 
 SYSCALL_DEFINE3(getresgid, uaddr_t, rgid, uaddr_t, egid, uaddr_t, sgid)
 {
-	const struct cred *c = t->cred;
+	return put_res_ids(t, GIDS, rgid, egid, sgid);
+}
 
-	if (put_user(rgid, c->gid) || put_user(egid, c->egid) || put_user(sgid, c->sgid))
-		return -EFAULT;
-	return 0;
+SYSCALL_DEFINE1(setfsuid, uid_t, uid)
+{
+	return set_fs_id(t, UIDS, uid);
 }
 
 SYSCALL_DEFINE1(setfsgid, gid_t, gid)
 {
-	const struct cred *old = t->cred;
-	gid_t was = old->fsgid;
-	struct cred *c;
-
-	if (gid == NO_ID || gid == was || (!gid_is_own(old, gid) && !capable(CAP_SETGID)))
-		return was;
-	c = cred_dup(old);
-	if (!c)
-		return was;
-	c->fsgid = gid;
-	task_set_cred(t, c);
-	return was;
+	return set_fs_id(t, GIDS, gid);
 }
+
+/* --- groups ------------------------------------------------------------------------------------
+ */
 
 SYSCALL_DEFINE2(getgroups, int, size, uaddr_t, list)
 {
