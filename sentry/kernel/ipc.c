@@ -68,13 +68,6 @@ int ipc_permission(const struct ipc_object *object, unsigned mode)
 	return 0;
 }
 
-int ipc_owner(const struct ipc_object *object)
-{
-	uid_t euid = current->cred->euid;
-
-	return euid == object->cuid || euid == object->uid || capable(CAP_SYS_ADMIN) ? 0 : -EPERM;
-}
-
 void ipc_fill_perm(const struct ipc_object *object, struct ipc_perm *perm)
 {
 	perm->__key = object->key;
@@ -211,7 +204,7 @@ static int found(struct ipc_object *object, unsigned mode, struct ipc_object **o
 	return 0;
 }
 
-int ipc_find_index(enum ipc_type type, int index, unsigned mode, struct ipc_object **out)
+static int find_index(enum ipc_type type, int index, unsigned mode, struct ipc_object **out)
 {
 	struct sysv_ns *ns = sysv_of(current->ipc_ns);
 
@@ -237,6 +230,44 @@ int ipc_find(enum ipc_type type, int id, unsigned mode, struct ipc_object **out)
 	if (!object || object->id != id)
 		return -EINVAL;
 	return found(object, mode, out);
+}
+
+int ipc_find_stat(enum ipc_type type, int id, int cmd, bool any, struct ipc_object **out)
+{
+	unsigned mode = any ? 0 : 0444;
+
+	return cmd == IPC_STAT ? ipc_find(type, id, mode, out) : find_index(type, id, mode, out);
+}
+
+int ipc_find_owned(enum ipc_type type, int id, struct ipc_object **out)
+{
+	uid_t euid = current->cred->euid;
+	int ret = ipc_find(type, id, 0, out);
+
+	if (ret || euid == (*out)->cuid || euid == (*out)->uid || capable(CAP_SYS_ADMIN))
+		return ret;
+	ipc_put(*out);
+	return -EPERM;
+}
+
+int ipc_remove_id(enum ipc_type type, int id, void (*wake)(struct ipc_object *object))
+{
+	struct ipc_object *object;
+	int ret = ipc_find_owned(type, id, &object);
+
+	if (ret)
+		return ret;
+	mutex_lock(&ipc_lock);
+	if (object->deleted)
+		ret = -EIDRM;
+	else
+		ipc_remove(sysv_of(current->ipc_ns), object);
+	mutex_unlock(&ipc_lock);
+	mutex_lock(&object->lock);
+	wake(object);
+	mutex_unlock(&object->lock);
+	ipc_put(object);
+	return ret;
 }
 
 int ipc_max_index(enum ipc_type type, int *used)

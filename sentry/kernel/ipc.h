@@ -62,13 +62,18 @@ struct ipc_params {
 int ipc_get(const struct ipc_params *p);
 /* By id, referenced: -EINVAL, -EIDRM, or -EACCES if `mode` (S_IRUGO, S_IWUGO bits) is refused. */
 int ipc_find(enum ipc_type type, int id, unsigned mode, struct ipc_object **out);
-/* By slot, for SHM_STAT and the like. */
-int ipc_find_index(enum ipc_type type, int index, unsigned mode, struct ipc_object **out);
+/* For IPC_STAT (by id), or SHM_STAT and the like (by slot): the caller may read it, unless `any`.
+ */
+int ipc_find_stat(enum ipc_type type, int id, int cmd, bool any, struct ipc_object **out);
+/* For IPC_SET, IPC_RMID: -EPERM unless the caller owns it or has CAP_SYS_ADMIN. */
+int ipc_find_owned(enum ipc_type type, int id, struct ipc_object **out);
+/* IPC_RMID of what goes at once, however many wait for it: `wake`, called with the object's lock
+ * held, tells them. */
+int ipc_remove_id(enum ipc_type type, int id, void (*wake)(struct ipc_object *object));
 /* Takes it out of its namespace's table and drops the table's reference. ipc_lock held. */
 void ipc_remove(struct sysv_ns *ns, struct ipc_object *object);
 void ipc_put(struct ipc_object *object);
 int ipc_permission(const struct ipc_object *object, unsigned mode); /* 0, -EACCES */
-int ipc_owner(const struct ipc_object *object); /* IPC_SET, IPC_RMID: 0, -EPERM */
 void ipc_fill_perm(const struct ipc_object *object, struct ipc_perm *perm);
 void ipc_set_perm(struct ipc_object *object, const struct ipc_perm *perm);
 int ipc_max_index(enum ipc_type type, int *used);

@@ -189,13 +189,11 @@ int msg_receive(struct task *t, int id, size_t size, long type, int flags, struc
 
 int msg_stat(int id, int cmd, struct msqid_ds *ds)
 {
-	unsigned mode = cmd == MSG_STAT_ANY ? 0 : 0444;
 	struct ipc_object *object;
 	struct msg_queue *q;
 	int ret;
 
-	ret = cmd == IPC_STAT ? ipc_find(IPC_MSG, id, mode, &object)
-			      : ipc_find_index(IPC_MSG, id, mode, &object);
+	ret = ipc_find_stat(IPC_MSG, id, cmd, cmd == MSG_STAT_ANY, &object);
 	if (ret)
 		return ret;
 	q = TO_MSG(object);
@@ -219,14 +217,13 @@ int msg_stat(int id, int cmd, struct msqid_ds *ds)
 int msg_set(int id, const struct msqid_ds *ds)
 {
 	struct ipc_object *object;
-	int ret = ipc_find(IPC_MSG, id, 0, &object);
+	int ret = ipc_find_owned(IPC_MSG, id, &object);
 
 	if (ret)
 		return ret;
-	ret = ipc_owner(object);
-	if (!ret && ds->msg_qbytes > MSGMNB_BYTES && !capable(CAP_SYS_RESOURCE))
+	if (ds->msg_qbytes > MSGMNB_BYTES && !capable(CAP_SYS_RESOURCE)) {
 		ret = -EPERM;
-	if (!ret) {
+	} else {
 		mutex_lock(&ipc_lock);
 		ipc_set_perm(object, &ds->msg_perm);
 		mutex_unlock(&ipc_lock);
@@ -240,25 +237,12 @@ int msg_set(int id, const struct msqid_ds *ds)
 	return ret;
 }
 
+static void queue_removed(struct ipc_object *object)
+{
+	changed(TO_MSG(object));
+}
+
 int msg_remove(int id)
 {
-	struct ipc_object *object;
-	int ret = ipc_find(IPC_MSG, id, 0, &object);
-
-	if (ret)
-		return ret;
-	ret = ipc_owner(object);
-	if (!ret) {
-		mutex_lock(&ipc_lock);
-		if (object->deleted)
-			ret = -EIDRM;
-		else
-			ipc_remove(sysv_of(current->ipc_ns), object);
-		mutex_unlock(&ipc_lock);
-		mutex_lock(&object->lock);
-		changed(TO_MSG(object));
-		mutex_unlock(&object->lock);
-	}
-	ipc_put(object);
-	return ret;
+	return ipc_remove_id(IPC_MSG, id, queue_removed);
 }

@@ -293,12 +293,10 @@ int sem_op(struct task *t, int id, const struct sembuf *ops, unsigned nops, int6
 
 int sem_stat(int id, int cmd, struct semid_ds *ds)
 {
-	unsigned mode = cmd == SEM_STAT_ANY ? 0 : 0444;
 	struct ipc_object *object;
 	int ret;
 
-	ret = cmd == IPC_STAT ? ipc_find(IPC_SEM, id, mode, &object)
-			      : ipc_find_index(IPC_SEM, id, mode, &object);
+	ret = ipc_find_stat(IPC_SEM, id, cmd, cmd == SEM_STAT_ANY, &object);
 	if (ret)
 		return ret;
 	memset(ds, 0, sizeof(*ds));
@@ -316,41 +314,26 @@ int sem_stat(int id, int cmd, struct semid_ds *ds)
 int sem_set_perm(int id, const struct semid_ds *ds)
 {
 	struct ipc_object *object;
-	int ret = ipc_find(IPC_SEM, id, 0, &object);
+	int ret = ipc_find_owned(IPC_SEM, id, &object);
 
 	if (ret)
 		return ret;
-	ret = ipc_owner(object);
-	if (!ret) {
-		MUTEX_GUARD(&ipc_lock);
-		ipc_set_perm(object, &ds->sem_perm);
-		TO_SEM(object)->ctime = now();
-	}
+	mutex_lock(&ipc_lock);
+	ipc_set_perm(object, &ds->sem_perm);
+	TO_SEM(object)->ctime = now();
+	mutex_unlock(&ipc_lock);
 	ipc_put(object);
-	return ret;
+	return 0;
+}
+
+static void set_removed(struct ipc_object *object)
+{
+	changed(TO_SEM(object));
 }
 
 int sem_remove(int id)
 {
-	struct ipc_object *object;
-	int ret = ipc_find(IPC_SEM, id, 0, &object);
-
-	if (ret)
-		return ret;
-	ret = ipc_owner(object);
-	if (!ret) {
-		mutex_lock(&ipc_lock);
-		if (object->deleted)
-			ret = -EIDRM;
-		else
-			ipc_remove(sysv_of(current->ipc_ns), object);
-		mutex_unlock(&ipc_lock);
-		mutex_lock(&object->lock);
-		changed(TO_SEM(object));
-		mutex_unlock(&object->lock);
-	}
-	ipc_put(object);
-	return ret;
+	return ipc_remove_id(IPC_SEM, id, set_removed);
 }
 
 static int count_waiters(struct sem_set *set, int num, bool for_zero)

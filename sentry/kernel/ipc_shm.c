@@ -213,14 +213,12 @@ int shm_detach(struct task *t, uint64_t addr)
 
 int shm_stat(int id, int cmd, struct shmid_ds *ds)
 {
-	unsigned mode = cmd == SHM_STAT_ANY ? 0 : 0444;
 	struct ipc_object *object;
 	struct shared_memory *memory;
 	struct shm_segment *seg;
 	int ret;
 
-	ret = cmd == IPC_STAT ? ipc_find(IPC_SHM, id, mode, &object)
-			      : ipc_find_index(IPC_SHM, id, mode, &object);
+	ret = ipc_find_stat(IPC_SHM, id, cmd, cmd == SHM_STAT_ANY, &object);
 	if (ret)
 		return ret;
 	seg = TO_SHM(object);
@@ -250,32 +248,28 @@ int shm_stat(int id, int cmd, struct shmid_ds *ds)
 int shm_set(int id, const struct shmid_ds *ds)
 {
 	struct ipc_object *object;
-	int ret = ipc_find(IPC_SHM, id, 0, &object);
+	int ret = ipc_find_owned(IPC_SHM, id, &object);
 
 	if (ret)
 		return ret;
-	ret = ipc_owner(object);
-	if (!ret) {
-		MUTEX_GUARD(&ipc_lock);
-		ipc_set_perm(object, &ds->shm_perm);
-		TO_SHM(object)->ctime = now();
-	}
+	mutex_lock(&ipc_lock);
+	ipc_set_perm(object, &ds->shm_perm);
+	TO_SHM(object)->ctime = now();
+	mutex_unlock(&ipc_lock);
 	ipc_put(object);
-	return ret;
+	return 0;
 }
 
 int shm_remove(int id)
 {
 	struct ipc_object *object;
-	int ret = ipc_find(IPC_SHM, id, 0, &object);
+	int ret = ipc_find_owned(IPC_SHM, id, &object);
 
 	if (ret)
 		return ret;
-	ret = ipc_owner(object);
-	if (!ret)
-		release_memory(TO_SHM(object));
+	release_memory(TO_SHM(object));
 	ipc_put(object);
-	return ret;
+	return 0;
 }
 
 int shm_lock(int id, bool lock)
