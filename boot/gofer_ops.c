@@ -14,7 +14,7 @@
 #include "base/compiler.h"
 #include "boot/gofer.h"
 #include "boot/gofer_path.h"
-#include "sentry/fs/host/protocol.h"
+#include "sentry/fs/host/beneath.h"
 
 #ifndef SYS_fchmodat2
 #define SYS_fchmodat2 452
@@ -38,7 +38,7 @@ static int open_node(const struct op *op)
 static int op_attach(struct op *op)
 {
 	int __close_fd fd = open_node(op);
-	int ret = fd < 0 ? fd : gofer_fill_stat(fd, &op->reply->stat);
+	int ret = fd < 0 ? fd : host_statx(fd, "", &op->reply->stat);
 
 	if (ret)
 		return ret;
@@ -72,14 +72,14 @@ static int op_open(struct op *op)
 	}
 	if (*op->fd < 0)
 		return *op->fd;
-	return gofer_fill_stat(*op->fd, &op->reply->stat);
+	return host_statx(*op->fd, "", &op->reply->stat);
 }
 
 static int op_stat(struct op *op)
 {
 	int __close_fd fd = open_node(op);
 
-	return fd < 0 ? fd : gofer_fill_stat(fd, &op->reply->stat);
+	return fd < 0 ? fd : host_statx(fd, "", &op->reply->stat);
 }
 
 static int op_readlink(struct op *op)
@@ -149,7 +149,7 @@ static int settle(struct op *op, int parent, const char *name, int type)
 	if ((st.st_mode & S_IFMT) != (unsigned)type)
 		return -ESTALE;
 	ret = give(op, fd);
-	return ret ? ret : gofer_fill_stat(fd, &op->reply->stat);
+	return ret ? ret : host_statx(fd, "", &op->reply->stat);
 }
 
 static int op_create(struct op *op)
@@ -172,7 +172,7 @@ static int op_create(struct op *op)
 	if (!ret && fchmod(fd, op->req->mode & 07777))
 		ret = -errno;
 	if (!ret)
-		ret = gofer_fill_stat(fd, &op->reply->stat);
+		ret = host_statx(fd, "", &op->reply->stat);
 	if (ret) {
 		unlinkat(parent, name, 0);
 		return ret;
@@ -199,7 +199,7 @@ static int op_mkdir(struct op *op)
 	if (!ret && fchmod(fd, op->req->mode & 07777))
 		ret = -errno;
 	if (!ret)
-		ret = gofer_fill_stat(fd, &op->reply->stat);
+		ret = host_statx(fd, "", &op->reply->stat);
 	if (ret)
 		unlinkat(parent, name, AT_REMOVEDIR);
 	return ret;
@@ -263,7 +263,7 @@ static int op_link(struct op *op)
 	if (linkat(old_parent, old_name, new_parent, new_name, 0))
 		return -errno;
 	fd = openat(new_parent, new_name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	return fd < 0 ? -errno : gofer_fill_stat(fd, &op->reply->stat);
+	return fd < 0 ? -errno : host_statx(fd, "", &op->reply->stat);
 }
 
 static int op_unlink(struct op *op)
@@ -359,7 +359,7 @@ static int op_setattr(struct op *op)
 		if (utimensat(node, "", times, AT_EMPTY_PATH))
 			ret = -errno;
 	}
-	return ret ? ret : gofer_fill_stat(node, &op->reply->stat);
+	return ret ? ret : host_statx(node, "", &op->reply->stat);
 }
 
 /* The fd of whose attributes an xattr operation is about, its name checked. */

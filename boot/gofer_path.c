@@ -2,34 +2,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "sentry/fs/host/protocol.h"
-
-static int open_how(int dir_fd, const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (unsigned)flags | O_CLOEXEC,
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-	};
-	int fd;
-
-	/* EAGAIN: something was renamed while ".." was resolved; there is none in our paths, but
-	 * man 2 openat2 allows it in general. */
-	for (int tries = 0; tries < 16; tries++) {
-		fd = syscall(SYS_openat2, dir_fd, path, &how, sizeof(how));
-		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
-			return fd < 0 ? -errno : fd;
-	}
-	return -EAGAIN;
-}
+#include "sentry/fs/host/beneath.h"
 
 /* Components separated by single slashes, none of them "." or "..". */
 static bool path_is_clean(const char *path)
@@ -54,7 +33,7 @@ int gofer_open_beneath(int root_fd, const char *path, int flags)
 {
 	if (!path_is_clean(path))
 		return -EINVAL;
-	return open_how(root_fd, *path ? path : ".", flags);
+	return host_openat2(root_fd, path, flags);
 }
 
 static bool same_file(const struct stat *a, const struct stat *b)
@@ -78,7 +57,7 @@ int gofer_open_plain(int root_fd, const char *path, int flags)
 	if (!S_ISREG(before.st_mode) && !S_ISDIR(before.st_mode))
 		return -EACCES;
 	if (S_ISDIR(before.st_mode))
-		fd = open_how(probe, ".", O_RDONLY | O_DIRECTORY | (flags & O_ACCMODE));
+		fd = host_openat2(probe, "", O_RDONLY | O_DIRECTORY | (flags & O_ACCMODE));
 	else if (flags & O_DIRECTORY)
 		return -ENOTDIR;
 	else
@@ -102,41 +81,10 @@ int gofer_open_parent(int root_fd, const char *path, const char **name)
 		return -EINVAL;
 	if (!slash) {
 		*name = path;
-		return open_how(root_fd, ".", O_PATH | O_DIRECTORY);
+		return host_openat2(root_fd, "", O_PATH | O_DIRECTORY);
 	}
 	*name = slash + 1;
 	memcpy(parent, path, slash - path);
 	parent[slash - path] = 0;
-	return open_how(root_fd, parent, O_PATH | O_DIRECTORY);
-}
-
-static struct gofer_time time_of(const struct statx_timestamp *t)
-{
-	return (struct gofer_time){.sec = t->tv_sec, .nsec = t->tv_nsec};
-}
-
-int gofer_fill_stat(int fd, struct gofer_stat *st)
-{
-	struct statx sx;
-
-	if (statx(fd, "", AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME,
-		  &sx))
-		return -errno;
-	*st = (struct gofer_stat){
-		.ino = sx.stx_ino,
-		.dev = makedev(sx.stx_dev_major, sx.stx_dev_minor),
-		.rdev = makedev(sx.stx_rdev_major, sx.stx_rdev_minor),
-		.size = sx.stx_size,
-		.blocks = sx.stx_blocks,
-		.mode = sx.stx_mode,
-		.nlink = sx.stx_nlink,
-		.uid = sx.stx_uid,
-		.gid = sx.stx_gid,
-		.blksize = sx.stx_blksize,
-		.atime = time_of(&sx.stx_atime),
-		.mtime = time_of(&sx.stx_mtime),
-		.ctime = time_of(&sx.stx_ctime),
-		.btime = time_of(&sx.stx_btime),
-	};
-	return 0;
+	return host_openat2(root_fd, parent, O_PATH | O_DIRECTORY);
 }

@@ -4,8 +4,6 @@
 
 #include <stddef.h>
 
-struct gofer_stat;
-
 /*
  * openat2 beneath root_fd, following no symbolic link and no magic link, with O_CLOEXEC. path "" is
  * the root itself. With O_PATH | O_NOFOLLOW the last component may be a symbolic link. An fd or
@@ -21,7 +19,5 @@ int gofer_open_plain(int root_fd, const char *path, int flags);
 /* Opens the directory that holds the last component of path (O_PATH) and points *name at it. The
  * name is never empty, "." or "..", and has no slash. An fd or -errno. */
 int gofer_open_parent(int root_fd, const char *path, const char **name);
-/* 0 or -errno. */
-int gofer_fill_stat(int fd, struct gofer_stat *st);
 
 #endif

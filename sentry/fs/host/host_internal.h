@@ -2,6 +2,7 @@
 #ifndef MOAT_SENTRY_FS_HOST_INTERNAL_H
 #define MOAT_SENTRY_FS_HOST_INTERNAL_H
 
+#include "sentry/fs/host/beneath.h"
 #include "sentry/fs/host/host.h"
 
 LIST_HEAD(host_object_list, host_object);
@@ -78,11 +79,6 @@ int gofer_call(struct host_mount *m, struct gofer_transaction *t);
 /* --- object.c ------------------------------------------------------------------------------------
  */
 
-#define HOST_RESOLVE (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
-/* openat2 with HOST_RESOLVE and O_CLOEXEC. */
-int host_openat2(int dir_fd, const char *path, int flags);
-/* statx of a name in a directory, or of the fd itself when name is "". */
-int host_statx(int fd, const char *name, struct gofer_stat *st);
 /* Attributes of the child `name` of dir. 0, -ENOENT ... */
 int host_stat_child(struct host_object *dir, const char *name, struct gofer_stat *st);
 /* The inode of a host file that is known to be there. Reference in *out. */
