@@ -120,15 +120,13 @@ int mount_bind(const struct path *from, const struct path *to, bool recursive)
 int mount_move(const struct path *from, const struct path *to)
 {
 	struct mount *m = from->mnt, *parent, *old_parent;
-	struct dentry *mountpoint, *old_mountpoint;
-	struct mnt_ns *ns;
+	struct dentry *mountpoint;
 	int err = -EINVAL;
 
 	write_lock(&mount_lock);
 	topmost(to, &parent, &mountpoint);
 	old_parent = m->parent;
-	ns = m->ns;
-	if (!is_mount_root(from) || !old_parent || !may_change(m) || parent->ns != ns ||
+	if (!is_mount_root(from) || !old_parent || !may_change(m) || parent->ns != m->ns ||
 	    old_parent->peer_group)
 		goto out;
 	if (S_ISDIR(m->root->inode->mode) != S_ISDIR(mountpoint->inode->mode)) {
@@ -144,15 +142,7 @@ int mount_move(const struct path *from, const struct path *to)
 		for (struct mount *i = m; i; i = mount_next(i, m))
 			if (i->unbindable)
 				goto out;
-	old_mountpoint = d_get(m->mountpoint);
-	mnt_get(old_parent);
-	mount_detach(m); /* the tree's reference stays with m */
 	err = propagate_attach(m, parent, mountpoint);
-	if (err)
-		mount_attach(m, old_parent, old_mountpoint, ns);
-	d_put(old_mountpoint);
-	mnt_put(old_parent);
-	mnt_ns_changed(ns);
 out:
 	write_unlock(&mount_lock);
 	return err;
@@ -274,7 +264,6 @@ int mount_umount(const struct path *path, int flags)
 	}
 	if (!err) {
 		propagate_detach(m, &list);
-		mount_detach_tree(m, &list);
 		mnt_ns_changed(ns);
 	}
 	write_unlock(&mount_lock);

@@ -158,38 +158,132 @@ static bool has_target(const struct targets *t, const struct mount *where)
 	return false;
 }
 
-/* Copies of `source` for the peers of `origin` and for the slaves of its group. */
-static int collect(struct targets *t, struct mount *source, struct mount *origin,
-		   struct dentry *mountpoint)
+/* A peer group that the event reaches. */
+struct reached {
+	int group;
+	struct mount *source; /* what its members get copies of */
+	bool slaves;	      /* of the source's group: they only receive from it */
+};
+struct reached_list {
+	struct reached *v;
+	size_t n, cap;
+};
+
+static int reach(struct reached_list *r, int group, struct mount *source, bool slaves)
 {
-	int group = origin->peer_group;
-	struct mount *x;
+	for (size_t i = 0; i < r->n; i++)
+		if (r->v[i].group == group)
+			return 0;
+	if (r->n == r->cap) {
+		size_t cap = r->cap ? r->cap * 2 : 8;
+		struct reached *v = realloc(r->v, cap * sizeof(*v));
 
-	TAILQ_FOREACH (x, &all_mounts, all_link) {
-		bool peer = x->peer_group == group, slave = x->master_group == group;
-		struct mount *copy;
-		int err;
-
-		if ((!peer && !slave) || has_target(t, x))
-			continue;
-		if (x->sb != mountpoint->sb || !dentry_below(x->root, mountpoint))
-			continue;
-		t->mounts += tree_size(source);
-		if (x->ns->count + t->mounts > MNT_NS_MAX_MOUNTS)
-			return -ENOSPC;
-		copy = mount_copy_tree(source, source->root, true, true,
-				       peer ? COPY_BIND : COPY_SLAVE);
-		if (!copy)
+		if (!v)
 			return -ENOMEM;
-		if (!peer && x->peer_group)
-			share_tree(copy);
-		err = targets_add(t, x, copy);
-		if (err) {
-			put_tree(copy);
+		r->v = v;
+		r->cap = cap;
+	}
+	r->v[r->n++] = (struct reached){group, source, slaves};
+	return 0;
+}
+
+static bool shows(const struct mount *x, const struct dentry *mountpoint)
+{
+	return x->sb == mountpoint->sb && dentry_below(x->root, mountpoint);
+}
+
+/* A copy of `source` for x. */
+static int add_copy(struct targets *t, struct mount *x, struct mount *source, enum copy_kind kind,
+		    struct mount **out)
+{
+	struct mount *copy;
+	int err;
+
+	t->mounts += tree_size(source);
+	if (x->ns->count + t->mounts > MNT_NS_MAX_MOUNTS)
+		return -ENOSPC;
+	copy = mount_copy_tree(source, source->root, true, true, kind);
+	if (!copy)
+		return -ENOMEM;
+	if (kind == COPY_SLAVE && x->peer_group)
+		share_tree(copy);
+	err = targets_add(t, x, copy);
+	if (err)
+		put_tree(copy);
+	*out = copy;
+	return err;
+}
+
+/* Copies for the members of one group and for its slaves that are in no group; the groups of other
+ * slaves are reached. Members that do not show the mountpoint pass the event on all the same. */
+static int serve_group(struct targets *t, struct reached_list *list, size_t at,
+		       const struct dentry *mountpoint)
+{
+	struct reached r = list->v[at];
+	struct mount *x, *copy;
+	int err = 0;
+
+	/* The first slave's copy is the slave of the source; the others are its peers. */
+	TAILQ_FOREACH (x, &all_mounts, all_link) {
+		if (x->peer_group != r.group || has_target(t, x) || !shows(x, mountpoint))
+			continue;
+		err = add_copy(t, x, r.source, r.slaves ? COPY_SLAVE : COPY_BIND, &copy);
+		if (err)
 			return err;
-		}
+		if (r.slaves)
+			r.source = copy;
+		r.slaves = false;
+	}
+	TAILQ_FOREACH (x, &all_mounts, all_link) {
+		if (x->master_group != r.group)
+			continue;
+		if (x->peer_group)
+			err = reach(list, x->peer_group, r.source, true);
+		else if (!has_target(t, x) && shows(x, mountpoint))
+			err = add_copy(t, x, r.source, COPY_SLAVE, &copy);
+		if (err)
+			return err;
 	}
 	return 0;
+}
+
+/* Entry 0 of t is the event itself: `where` gets `copy`. */
+static int collect(struct targets *t, const struct dentry *mountpoint)
+{
+	struct reached_list list = {0};
+	int err = reach(&list, t->v[0].where->peer_group, t->v[0].copy, false);
+
+	for (size_t i = 0; !err && i < list.n; i++)
+		err = serve_group(t, &list, i, mountpoint);
+	free(list.v);
+	return err;
+}
+
+static struct mount *mounted_on(struct mount *parent, struct dentry *mountpoint)
+{
+	int slot = dcache_read_lock();
+	struct mount *m = mount_lookup(parent, mountpoint);
+
+	dcache_read_unlock(slot);
+	return m;
+}
+
+static void change_place(struct mount *m, struct mount *parent, struct dentry *mountpoint)
+{
+	struct mnt_ns *ns = m->ns;
+
+	mount_detach(m); /* the tree's reference stays with m */
+	mount_attach(m, parent, mountpoint, ns);
+}
+
+/* What is mounted there already stays visible: it is on top of the copy from now on. */
+static void attach_beneath(struct mount *copy, struct mount *where, struct dentry *mountpoint)
+{
+	struct mount *top = mounted_on(where, mountpoint);
+
+	mount_attach(copy, where, mountpoint, where->ns);
+	if (top)
+		change_place(top, copy, copy->root);
 }
 
 int propagate_attach(struct mount *m, struct mount *parent, struct dentry *mountpoint)
@@ -202,54 +296,93 @@ int propagate_attach(struct mount *m, struct mount *parent, struct dentry *mount
 		return -ENOSPC;
 	if (parent->peer_group) {
 		share_tree(m);
-		/* Entry 0 is the mount itself; each entry's own group is served in turn. */
 		err = targets_add(&t, parent, m);
-		for (size_t i = 0; !err && i < t.n; i++)
-			if (t.v[i].where->peer_group)
-				err = collect(&t, t.v[i].copy, t.v[i].where, mountpoint);
-		for (size_t i = 1; i < t.n; i++) {
-			if (err) {
-				put_tree(t.v[i].copy);
-				continue;
-			}
-			mount_attach(t.v[i].copy, t.v[i].where, mountpoint, t.v[i].where->ns);
-			mnt_ns_changed(t.v[i].where->ns);
-		}
-		free(t.v);
-		if (err)
-			return err;
+		if (!err)
+			err = collect(&t, mountpoint);
 	}
+	/* What is moved was still in its place, as it may be one of those that the event reaches.
+	 */
+	if (!err && m->parent)
+		mount_detach(m);
+	for (size_t i = 1; i < t.n; i++) {
+		if (err) {
+			put_tree(t.v[i].copy);
+			continue;
+		}
+		attach_beneath(t.v[i].copy, t.v[i].where, mountpoint);
+		mnt_ns_changed(t.v[i].where->ns);
+	}
+	free(t.v);
+	if (err)
+		return err;
 	mount_attach(m, parent, mountpoint, ns);
 	mnt_ns_changed(ns);
 	return 0;
 }
 
-void propagate_detach(struct mount *m, struct mount_list *out)
+/* The mounts that stand where m does below all whom `parent` tells, in t: `where` is such a parent,
+ * `copy` what is mounted there or NULL. Entry 0 is parent and m. */
+static int find_counterparts(struct targets *t, struct mount *parent, struct mount *m)
 {
-	struct mount *parent = m->parent, *x, *child;
-	struct targets t = {0};
-	int slot;
+	struct mount *x;
+	int err = targets_add(t, parent, m);
 
-	if (!parent || !parent->peer_group || targets_add(&t, parent, NULL))
-		return;
-	for (size_t i = 0; i < t.n; i++) {
-		int group = t.v[i].where->peer_group;
+	for (size_t i = 0; !err && i < t->n; i++) {
+		int group = t->v[i].where->peer_group;
 
 		if (!group)
 			continue;
-		TAILQ_FOREACH (x, &all_mounts, all_link)
-			if ((x->peer_group == group || x->master_group == group) &&
-			    !has_target(&t, x) && targets_add(&t, x, NULL))
+		TAILQ_FOREACH (x, &all_mounts, all_link) {
+			if ((x->peer_group != group && x->master_group != group) ||
+			    has_target(t, x))
+				continue;
+			err = targets_add(t, x, mounted_on(x, m->mountpoint));
+			if (err)
 				break;
+		}
 	}
-	for (size_t i = 1; i < t.n; i++) {
-		slot = dcache_read_lock();
-		child = mount_lookup(t.v[i].where, m->mountpoint);
-		dcache_read_unlock(slot);
-		if (!child || child->sb != m->sb || !TAILQ_EMPTY(&child->children))
+	return err;
+}
+
+/* One look at the counterparts: those with nothing on them go, and, `covered`, those with a single
+ * mount that covers them, which comes down. False: nothing changed. */
+static bool detach_free(struct targets *t, bool covered, struct mount_list *out)
+{
+	bool changed = false;
+
+	for (size_t i = t->n; i-- > 1;) {
+		struct mount *m = t->v[i].copy, *top = m ? TAILQ_FIRST(&m->children) : NULL;
+
+		if (!m)
 			continue;
-		mnt_ns_changed(child->ns);
-		mount_detach_tree(child, out);
+		if (top && (!covered || TAILQ_NEXT(top, sibling) || top->mountpoint != m->root))
+			continue;
+		if (top)
+			change_place(top, m->parent, m->mountpoint);
+		mnt_ns_changed(m->ns);
+		mount_detach_tree(m, out);
+		t->v[i].copy = NULL;
+		changed = true;
 	}
+	return changed;
+}
+
+void propagate_detach(struct mount *m, struct mount_list *out)
+{
+	struct mount *parent = m->parent;
+	struct targets t = {0};
+
+	/* Without memory, others keep what they have. */
+	if (!parent || !parent->peer_group || find_counterparts(&t, parent, m))
+		t.n = 0;
+	mount_detach_tree(m, out);
+	/* Counterparts may have been in m's own tree. */
+	for (size_t i = 1; i < t.n; i++)
+		if (t.v[i].copy && (t.v[i].copy->sb != m->sb || !t.v[i].copy->ns))
+			t.v[i].copy = NULL;
+	do {
+		while (detach_free(&t, false, out))
+			;
+	} while (detach_free(&t, true, out));
 	free(t.v);
 }

@@ -15,12 +15,13 @@ enum copy_kind {
  * that were copied, valid until the lock is dropped. */
 struct mount *mount_copy_tree(struct mount *top, struct dentry *root, bool recursive,
 			      bool with_unbindable, enum copy_kind kind);
-/* The place (parent, mountpoint) gets the tree m: attaches m and its copies for all peers and
- * slaves of parent. -ENOSPC when a namespace would get too many mounts, -ENOMEM; m is then not
- * attached. */
+/* The place (parent, mountpoint) gets the tree m, which is new or moves there from another place:
+ * attaches m and its copies for all peers and slaves of parent. -ENOSPC when a namespace would get
+ * too many mounts, -ENOMEM; m is then where it was. */
 int propagate_attach(struct mount *m, struct mount *parent, struct dentry *mountpoint);
-/* Detaches what propagation put in the places that correspond to m's, where it is not busy; the
- * references of the tree go to `out` (linked by all_link). */
+/* Detaches the tree under and including m, which is mounted somewhere, and what propagation put in
+ * the places that correspond to m's, unless more is mounted below it; the references of the tree go
+ * to `out` (linked by all_link). */
 void propagate_detach(struct mount *m, struct mount_list *out);
 /* Detaches the tree under and including m; references to `out`. */
 void mount_detach_tree(struct mount *m, struct mount_list *out);

@@ -1,6 +1,7 @@
 /* mount, umount2, bind, move, propagation, pivot_root in a mount namespace of its own. */
 #include <fcntl.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <sys/mount.h>
 #include <sys/statfs.h>
 #include <sys/syscall.h>
@@ -177,6 +178,94 @@ static void propagation(void)
 	CHECK_EQ(umount("s"), 0);
 }
 
+static int bind_mount(const char *from, const char *to, unsigned long flags)
+{
+	return mount(from, to, NULL, MS_BIND | flags, NULL);
+}
+
+static int change_type(const char *at, unsigned long type)
+{
+	return mount(NULL, at, NULL, type, NULL);
+}
+
+/* A directory that is a shared mount of its own. */
+static void shared_dir(const char *name)
+{
+	CHECK_EQ(mkdir(name, 0755), 0);
+	CHECK_EQ(bind_mount(name, name, 0), 0);
+	CHECK_EQ(change_type(name, MS_SHARED), 0);
+}
+
+/* g1: whole; g2, its slave: only a part that does not show the place; whole again: g2's slave. */
+static void events_pass_through_partial_mounts(void)
+{
+	shared_dir("e");
+	mkdir("e/sub", 0755);
+	mkdir("e/place", 0755);
+	mkdir("e1", 0755);
+	mkdir("e2", 0755);
+	CHECK_EQ(bind_mount("e", "e1", 0), 0);
+	CHECK_EQ(change_type("e", MS_SLAVE), 0);
+	CHECK_EQ(change_type("e", MS_SHARED), 0);
+	CHECK_EQ(bind_mount("e/sub", "e2", 0), 0);
+	CHECK_EQ(change_type("e", MS_SLAVE), 0);
+	CHECK_EQ(mount("none", "e1/place", "tmpfs", 0, NULL), 0);
+	make_file("e1/place/f", "");
+	CHECK_EQ(access("e/place/f", F_OK), 0);
+	CHECK_EQ(umount("e1/place"), 0);
+	CHECK_ERRNO(access("e/place/f", F_OK), ENOENT);
+	CHECK_EQ(umount("e2"), 0);
+	CHECK_EQ(umount("e1"), 0);
+	CHECK_EQ(umount("e"), 0);
+}
+
+/* What is moved into a peer of itself is told of its own arrival. */
+static void moves_into_peers(void)
+{
+	CHECK_EQ(mkdir("v1", 0755), 0);
+	CHECK_EQ(mkdir("v2", 0755), 0);
+	CHECK_EQ(mount("none", "v1", "tmpfs", 0, NULL), 0);
+	CHECK_EQ(change_type("v1", MS_SHARED), 0);
+	mkdir("v1/a", 0755);
+	make_file("v1/f", "");
+	CHECK_EQ(bind_mount("v1", "v2", 0), 0);
+	CHECK_EQ(mount("v1", "v2/a", NULL, MS_MOVE, NULL), 0);
+	CHECK_ERRNO(access("v1/f", F_OK), ENOENT);
+	CHECK_EQ(access("v2/a/f", F_OK), 0);
+	CHECK_EQ(access("v2/a/a/f", F_OK), 0);
+	CHECK_ERRNO(access("v2/a/a/a/f", F_OK), ENOENT);
+	CHECK_EQ(umount("v2/a/a"), 0);
+	CHECK_EQ(umount("v2"), 0);
+	CHECK_ERRNO(umount("v2"), EINVAL);
+}
+
+/* Copies come beneath what is mounted already; what covers a mount that goes comes down. */
+static void stacked_mounts(bool lazily)
+{
+	shared_dir("k");
+	shared_dir("k/c1");
+	shared_dir("k/c2");
+	CHECK_EQ(mount("none", "k/c1", "tmpfs", 0, NULL), 0);
+	make_file("k/c1/f", "");
+	CHECK_EQ(bind_mount("k", "k/c2", MS_REC), 0);
+	CHECK_EQ(access("k/c2/c1/f", F_OK), 0);
+	CHECK_EQ(umount("k/c2/c1"), 0);
+	CHECK_ERRNO(access("k/c1/f", F_OK), ENOENT);
+	if (lazily) {
+		CHECK_EQ(umount2("k/c2", MNT_DETACH), 0);
+		CHECK_EQ(umount2("k", MNT_DETACH), 0);
+	} else {
+		CHECK_EQ(umount("k/c1"), 0);
+		CHECK_EQ(umount("k/c2/c2"), 0);
+		CHECK_EQ(umount("k/c2"), 0);
+		CHECK_EQ(umount("k"), 0);
+	}
+	CHECK_ERRNO(umount("k"), EINVAL);
+	CHECK_EQ(rmdir("k/c1"), 0);
+	CHECK_EQ(rmdir("k/c2"), 0);
+	CHECK_EQ(rmdir("k"), 0);
+}
+
 static void namespaces(void)
 {
 	int status;
@@ -333,6 +422,10 @@ static void all(void)
 	binds();
 	moves();
 	propagation();
+	events_pass_through_partial_mounts();
+	moves_into_peers();
+	stacked_mounts(false);
+	stacked_mounts(true);
 	namespaces();
 	out_of_a_bind();
 	pivot_above_root();
