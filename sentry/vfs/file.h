@@ -71,7 +71,7 @@ struct file {
 	struct mutex owner_lock;
 	struct pid *owner_pid;
 	int owner_type, owner_sig;
-	_Atomic int async_fd; /* the descriptor that O_ASYNC was set through: si_fd */
+	_Atomic int async_fd;	     /* the descriptor that O_ASYNC was set through: si_fd */
 	uid_t owner_uid, owner_euid; /* of who set the owner: SIGIO is sent on their behalf */
 	struct fasync *fasync;	     /* while O_ASYNC is set */
 	void *epoll_items;	     /* list of epoll items that watch this file: fs/epoll */

@@ -5,10 +5,11 @@
 
 #include "sentry/fs/host/protocol.h"
 
-/* openat2 with O_CLOEXEC, beneath dir_fd, following neither symbolic nor magic links; path "" is the
- * directory itself. An fd or -errno. */
+/* openat2 with O_CLOEXEC, beneath dir_fd, following neither symbolic nor magic links; path "" is
+ * the directory itself. An fd or -errno. */
 int host_openat2(int dir_fd, const char *path, int flags);
-/* statx of a name in a directory, not followed, or of the fd itself when name is "". 0 or -errno. */
+/* statx of a name in a directory, not followed, or of the fd itself when name is "". 0 or -errno.
+ */
 int host_statx(int fd, const char *name, struct gofer_stat *st);
 
 #endif

@@ -136,8 +136,12 @@ int platform_mremap(struct platform_ctx *ctx, uint64_t addr, uint64_t len, uint6
 	return 0;
 }
 
+static uint64_t advised, longest_advice; /* bytes */
+
 int platform_madvise(struct platform_ctx *ctx, uint64_t addr, uint64_t len, int advice)
 {
+	advised += len;
+	longest_advice = MAX(longest_advice, len);
 	return 0;
 }
 
@@ -644,6 +648,29 @@ static void random_sequences_agree_with_the_model(void **state)
 	}
 }
 
+/* The lock is given up between the parts, so they are small. */
+static void large_ranges_are_made_resident_in_parts(void **state)
+{
+	const uint64_t size = 1UL << 30, start = 1UL << 40, most = 4UL << 20;
+	struct mm *mm = new_mm();
+	const int fixed = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+	assert_int_equal(mm_mmap(mm, CTX, start, size, RW, fixed, NULL, 0), start);
+	advised = longest_advice = 0;
+	assert_int_equal(mm_madvise(mm, CTX, start, size, MADV_POPULATE_WRITE), 0);
+	assert_int_equal(advised, size);
+	assert_true(longest_advice <= most);
+	assert_int_equal(mm_munmap(mm, CTX, start + size / 2, PAGE_SIZE), 0);
+	advised = longest_advice = 0;
+	assert_int_equal(mm_madvise(mm, CTX, start, size, MADV_POPULATE_READ), -ENOMEM);
+	assert_int_equal(advised, size / 2);
+	advised = longest_advice = 0;
+	assert_int_equal(mm_mmap(mm, CTX, start, size, RW, fixed | MAP_POPULATE, NULL, 0), start);
+	assert_int_equal(advised, size);
+	assert_true(longest_advice <= most);
+	free_mm(mm);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -657,6 +684,7 @@ int main(void)
 		cmocka_unit_test(stacks_grow_into_free_space_only),
 		cmocka_unit_test(fork_leaves_out_and_wipes),
 		cmocka_unit_test(failed_commands_leave_the_tree_as_it_was),
+		cmocka_unit_test(large_ranges_are_made_resident_in_parts),
 		cmocka_unit_test(random_sequences_agree_with_the_model),
 	};
 
