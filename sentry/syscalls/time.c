@@ -238,7 +238,6 @@ SYSCALL_DEFINE4(clock_nanosleep, clockid_t, clock, int, flags, uaddr_t, uts, uad
 	case CLOCK_TAI:
 		break;
 	case CLOCK_THREAD_CPUTIME_ID:
-		return -EINVAL;
 	case CLOCK_MONOTONIC_RAW:
 	case CLOCK_REALTIME_COARSE:
 	case CLOCK_MONOTONIC_COARSE:

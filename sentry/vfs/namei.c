@@ -305,6 +305,23 @@ static int enter_target(struct walk *w)
 	return 1;
 }
 
+/* Which symbolic links a step follows: none, one in the middle of a name, one at its end. */
+enum follow { FOLLOW_NONE, FOLLOW_INNER, FOLLOW_LAST };
+
+/* protected_symlinks (man 5 proc): in a sticky directory that all may write, a link at the end of a
+ * name leads only its owner, and everybody if it is the directory owner's. w->path is the
+ * directory; either mode. */
+static int may_follow(const struct walk *w, const struct inode *link)
+{
+	const struct inode *dir = w->path.dentry->inode;
+	const uint32_t shared = S_ISVTX | S_IWOTH;
+
+	if (vfs_cred()->fsuid == link->uid || (dir->mode & shared) != shared ||
+	    dir->uid == link->uid)
+		return 0;
+	return -EACCES;
+}
+
 /* The text is cached by the inode: no allocation, either mode. */
 static int follow_cached(struct walk *w, struct inode *inode)
 {
@@ -364,8 +381,10 @@ static int follow_slow(struct walk *w, struct inode *inode)
 
 int walk_into_link(struct walk *w, struct dentry *dentry)
 {
-	int err = follow_slow(w, dentry->inode);
+	int err = may_follow(w, dentry->inode);
 
+	if (!err)
+		err = follow_slow(w, dentry->inode);
 	if (err <= 0) {
 		w->last_kind = LAST_DOT; /* the path is where it should be */
 		return err;
@@ -379,7 +398,8 @@ static int arrive(const struct walk *w, const struct path *p)
 }
 
 /* Fast mode. 1: a symlink's target is in w->link; 0: done; -ECHILD: go on in ref mode. */
-static int step_fast(struct walk *w, const char *name, size_t len, uint32_t hash, bool follow)
+static int step_fast(struct walk *w, const char *name, size_t len, uint32_t hash,
+		     enum follow follow)
 {
 	struct dentry *d = d_find(w->path.dentry, name, len, hash);
 	struct path p = {w->path.mnt, d};
@@ -398,13 +418,14 @@ static int step_fast(struct walk *w, const char *name, size_t len, uint32_t hash
 	if (follow && S_ISLNK(atomic_load_explicit(&inode->mode, memory_order_relaxed))) {
 		if (!atomic_load_explicit(&inode->link, memory_order_relaxed))
 			return -ECHILD;
-		return follow_cached(w, inode);
+		err = follow == FOLLOW_LAST ? may_follow(w, inode) : 0;
+		return err ? err : follow_cached(w, inode);
 	}
 	w->path = p;
 	return 0;
 }
 
-static int step_ref(struct walk *w, const char *name, size_t len, bool follow)
+static int step_ref(struct walk *w, const char *name, size_t len, enum follow follow)
 {
 	struct dentry *d = lookup_child(w->path.dentry, name, len);
 	struct path p;
@@ -422,7 +443,10 @@ static int step_ref(struct walk *w, const char *name, size_t len, bool follow)
 	follow_mount(&p);
 	err = arrive(w, &p);
 	if (!err && follow && S_ISLNK(atomic_load(&p.dentry->inode->mode))) {
-		err = follow_slow(w, p.dentry->inode);
+		if (follow == FOLLOW_LAST)
+			err = may_follow(w, p.dentry->inode);
+		if (!err)
+			err = follow_slow(w, p.dentry->inode);
 		path_put(&p);
 		return err;
 	}
@@ -436,7 +460,7 @@ static int step_ref(struct walk *w, const char *name, size_t len, bool follow)
 }
 
 static int walk_step(struct walk *w, const char *name, size_t len, uint32_t hash,
-		     enum last_kind kind, bool follow)
+		     enum last_kind kind, enum follow follow)
 {
 	int err;
 
@@ -503,7 +527,7 @@ int walk_parent(struct walk *w, const char *name)
 			w->trailing_slash |= *p == '/';
 			return 0;
 		}
-		err = walk_step(w, start, len, hash, kind, true);
+		err = walk_step(w, start, len, hash, kind, FOLLOW_INNER);
 		if (err < 0)
 			return err;
 		if (err == 1) {
@@ -522,7 +546,7 @@ int walk_last(struct walk *w, bool follow)
 {
 	for (;;) {
 		int err = walk_step(w, w->last, w->last_len, w->last_hash, w->last_kind,
-				    follow || w->trailing_slash);
+				    follow || w->trailing_slash ? FOLLOW_LAST : FOLLOW_NONE);
 
 		if (err <= 0)
 			return err;

@@ -289,6 +289,50 @@ static void working_directory(void)
 	}
 }
 
+/* protected_symlinks (man 5 proc): others' links in sticky directories do not lead astray. */
+static void links_in_sticky_directories(void)
+{
+	FILE *f = fopen("/proc/sys/fs/protected_symlinks", "r");
+	int on = 0, fd;
+
+	if (f) {
+		CHECK_EQ(fscanf(f, "%d", &on), 1);
+		fclose(f);
+	}
+	if (geteuid())
+		return;
+	REQUIRE(mkdir("sticky", 0755) == 0 && chmod("sticky", 01777) == 0);
+	make_file("sticky-target", "x");
+	mkdir("sticky-dir", 0755);
+	make_file("sticky-dir/f", "x");
+	CHECK_EQ(symlink("../sticky-target", "sticky/theirs"), 0);
+	CHECK_EQ(symlink("../sticky-target", "sticky/mine"), 0);
+	CHECK_EQ(symlink("../sticky-dir", "sticky/dir"), 0);
+	CHECK_EQ(symlink("sticky/theirs", "by-way"), 0);
+	CHECK_EQ(lchown("sticky/theirs", 1000, 1000), 0);
+	CHECK_EQ(lchown("sticky/dir", 1000, 1000), 0);
+	for (int twice = 0; twice < 2; twice++) {
+		fd = open("sticky/theirs", O_RDONLY);
+		CHECK_EQ(fd >= 0, !on);
+		CHECK(fd >= 0 || errno == EACCES);
+		close(fd);
+		fd = open("sticky/theirs", O_RDWR | O_CREAT, 0644);
+		CHECK_EQ(fd >= 0, !on);
+		close(fd);
+		CHECK_EQ(access("by-way", F_OK), on ? -1 : 0);
+		CHECK_EQ(access("sticky/dir/", F_OK), on ? -1 : 0);
+		CHECK_EQ(access("sticky/dir/f", F_OK), 0); /* not at the end of the name */
+		CHECK_EQ(access("sticky/mine", F_OK), 0);
+	}
+	/* The directory's owner's links are good for all; so are those elsewhere. */
+	CHECK_EQ(chown("sticky", 1000, 1000), 0);
+	CHECK_EQ(access("sticky/theirs", F_OK), 0);
+	CHECK_EQ(access("sticky/mine", F_OK), 0); /* the caller's own */
+	CHECK_EQ(chown("sticky", 0, 0), 0);
+	CHECK_EQ(chmod("sticky", 0777), 0);
+	CHECK_EQ(access("sticky/theirs", F_OK), 0);
+}
+
 static void all(void)
 {
 	directories();
@@ -298,6 +342,7 @@ static void all(void)
 	reading_directories();
 	handles();
 	working_directory();
+	links_in_sticky_directories();
 }
 
 int main(void)
