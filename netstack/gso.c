@@ -2,10 +2,7 @@
  * Software segmentation: cuts a large TCP packet, or a train of UDP datagrams, into packets of
  * gso_size payload bytes. Payload is shared, headers are copied and fixed.
  */
-#include <netinet/ip.h>
-#include <netinet/ip6.h>
 #include <netinet/tcp.h>
-#include <netinet/udp.h>
 
 #include "netstack/checksum.h"
 #include "netstack/link.h"
@@ -37,7 +34,8 @@ static bool find_layout(struct nbuf *b, struct gso_layout *g)
 	if (!find_net(b, g))
 		return false;
 	g->transport = b->csum_start;
-	if (b->csum != NBUF_CSUM_PARTIAL || g->transport < g->net + (g->v4 ? 20 : 40))
+	hlen = g->v4 ? (b->data[g->net] & 15) * 4u : 40;
+	if (b->csum != NBUF_CSUM_PARTIAL || hlen < 20 || g->transport < g->net + hlen)
 		return false;
 	g->tcp = b->gso != NBUF_GSO_UDP;
 	if (g->transport + (g->tcp ? 20u : 8u) > b->lin)
@@ -49,20 +47,27 @@ static bool find_layout(struct nbuf *b, struct gso_layout *g)
 	return g->payload <= b->lin && b->gso_size;
 }
 
+/* Where headers lie in what a device gave us is the device's choice: no structures, bytes. */
+static void put16(uint8_t *p, uint16_t v)
+{
+	p[0] = v >> 8;
+	p[1] = v & 0xff;
+}
+
 static void fix_ip(struct nbuf *n, const struct gso_layout *g, unsigned i)
 {
-	if (g->v4) {
-		struct iphdr *ip = (struct iphdr *)(n->data + g->net);
+	uint8_t *ip = n->data + g->net;
+	uint16_t sum;
 
-		ip->tot_len = htons(n->len - g->net);
-		ip->id = htons(ntohs(ip->id) + i);
-		ip->check = 0;
-		ip->check = csum_fold(csum_add_bytes(ip, ip->ihl * 4, 0));
-	} else {
-		struct ip6_hdr *ip = (struct ip6_hdr *)(n->data + g->net);
-
-		ip->ip6_plen = htons(n->len - g->net - sizeof(*ip));
+	if (!g->v4) {
+		put16(ip + 4, n->len - g->net - 40);
+		return;
 	}
+	put16(ip + 2, n->len - g->net);
+	put16(ip + 4, (ip[4] << 8 | ip[5]) + i);
+	put16(ip + 10, 0);
+	sum = csum_fold(csum_add_bytes(ip, (ip[0] & 15) * 4, 0));
+	memcpy(ip + 10, &sum, 2);
 }
 
 /* The checksum field holds the folded pseudo-header sum with the old length: replace the length. */
@@ -82,15 +87,16 @@ static void fix_pseudo(uint8_t *field, uint32_t old_len, uint32_t new_len)
 
 static void fix_tcp(struct nbuf *n, const struct gso_layout *g, size_t done, bool first, bool last)
 {
-	struct tcphdr *th = (struct tcphdr *)(n->data + g->transport);
+	uint8_t *th = n->data + g->transport;
+	uint32_t seq;
 
-	th->seq = htonl(ntohl(th->seq) + done);
-	if (!last) {
-		th->fin = 0;
-		th->psh = 0;
-	}
+	memcpy(&seq, th + 4, 4);
+	seq = htonl(ntohl(seq) + done);
+	memcpy(th + 4, &seq, 4);
+	if (!last)
+		th[13] &= ~(TH_FIN | TH_PUSH);
 	if (!first)
-		((uint8_t *)th)[13] &= ~0x80; /* CWR goes with the first segment only, RFC 3168 */
+		th[13] &= ~0x80; /* CWR goes with the first segment only, RFC 3168 */
 }
 
 static struct nbuf *cut(struct nbuf *b, const struct gso_layout *g, size_t off, size_t len)
@@ -178,8 +184,7 @@ int gso_segment(struct nbuf *b, struct nbuf_queue *out)
 		if (g.tcp)
 			fix_tcp(n, &g, done, i == 0, done + len == total);
 		else
-			*(uint16_t *)(void *)(n->data + g.transport + 4) =
-				htons(n->len - g.transport);
+			put16(n->data + g.transport + 4, n->len - g.transport);
 		STAILQ_INSERT_TAIL(out, n, next);
 		done += len;
 		i++;

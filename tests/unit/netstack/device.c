@@ -202,7 +202,7 @@ static void open_tap(struct device *d)
 
 		memcpy(ifr.ifr_name, d->near, IFNAMSIZ);
 		d->fds[i] = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
-		assert_true(d->fds[i] >= 0);
+		assert_return_code(d->fds[i], errno);
 		assert_return_code(ioctl(d->fds[i], TUNSETIFF, &ifr), errno);
 		if (c->sndbuf)
 			assert_return_code(ioctl(d->fds[i], TUNSETSNDBUF, &c->sndbuf), errno);
