@@ -125,6 +125,7 @@ struct cubic_state {
 	uint8_t samples, css_rounds;
 	bool in_css, done;
 	int64_t last_min_rtt, round_min_rtt, css_baseline;
+	int64_t round_start, last_ack; /* of the train of ACKs */
 };
 
 enum tcp_timer_kind { TT_RTX, TT_DELACK, TT_KEEP, TT_COUNT };

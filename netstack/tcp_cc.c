@@ -43,18 +43,46 @@ const struct tcp_cc tcp_reno = {"reno", reno_init, reno_acked, reno_ssthresh, re
 #define HS_SAMPLES 8
 #define HS_CSS_DIV 4
 #define HS_CSS_ROUNDS 5
+#define HS_TRAIN_GAP (2 * NSEC_PER_MSEC)
+#define HS_TRAIN_CWND 16 /* segments */
 
-static void hystart_round(struct tcp_ep *tp)
+static void hystart_exit(struct tcp_ep *tp)
+{
+	net_count(tcp_stack(tp), NET_TcpExt_TCPHystart);
+	tp->ssthresh = tp->cwnd;
+	tp->cubic.done = true;
+}
+
+/*
+ * The other half of Ha and Rhee's HyStart ("Taming the elephants", 2011, §3.3.1), which RFC 9406
+ * has left out and Linux keeps: ACKs that follow each other closely for half a round trip mean that
+ * the path is as good as full. The delay shows it a round later, which is too late for a queue
+ * shorter than the path. Where the round trip is below a millisecond, ACKs come in batches that
+ * say nothing of the path.
+ */
+static void hystart_train(struct tcp_ep *tp, int64_t now)
 {
 	struct cubic_state *c = &tp->cubic;
 
-	if (seq_lt(tp->snd_una, c->round_end))
+	if (now - c->last_ack > HS_TRAIN_GAP)
 		return;
-	if (c->in_css && ++c->css_rounds >= HS_CSS_ROUNDS) {
-		net_count(tcp_stack(tp), NET_TcpExt_TCPHystart);
-		tp->ssthresh = tp->cwnd;
-		c->done = true;
-	}
+	c->last_ack = now;
+	if (tp->min_rtt >= NSEC_PER_MSEC && tp->cwnd >= HS_TRAIN_CWND * (uint64_t)tp->mss &&
+	    now - c->round_start > tp->min_rtt / 2)
+		hystart_exit(tp);
+}
+
+static void hystart_round(struct tcp_ep *tp, int64_t now)
+{
+	struct cubic_state *c = &tp->cubic;
+
+	/* The ACK of the last byte still belongs to the round's train; the next begins a new one.
+	 */
+	if (c->round_start && seq_le(tp->snd_una, c->round_end))
+		return;
+	if (c->in_css && ++c->css_rounds >= HS_CSS_ROUNDS)
+		hystart_exit(tp);
+	c->round_start = c->last_ack = now;
 	c->round_end = tp->snd_nxt;
 	c->last_min_rtt = c->round_min_rtt;
 	c->round_min_rtt = INT64_MAX;
@@ -158,7 +186,8 @@ static void cubic_acked(struct tcp_ep *tp, uint32_t acked, int64_t rtt)
 
 		if (!c->done) {
 			hystart_sample(tp, rtt);
-			hystart_round(tp);
+			hystart_train(tp, now);
+			hystart_round(tp, now);
 		}
 		if (c->in_css && !c->done)
 			n /= HS_CSS_DIV;
