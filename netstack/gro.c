@@ -99,6 +99,10 @@ static bool same_flow(const struct candidate *a, const struct candidate *c)
 
 	if (a->v4 != c->v4 || a->payload != c->payload)
 		return false;
+	/* Link addresses, and the VLAN tag where the device has taken it out of the frame. */
+	if (memcmp(p, q, 12) || a->b->has_vlan != c->b->has_vlan ||
+	    (a->b->has_vlan && a->b->vlan_tci != c->b->vlan_tci))
+		return false;
 	/* TOS, TTL, addresses. */
 	if (a->v4 ? p[15] != q[15] || p[22] != q[22] || memcmp(p + 26, q + 26, 8)
 		  : memcmp(p + 14, q + 14, 4) || p[21] != q[21] || memcmp(p + 22, q + 22, 32))
