@@ -65,8 +65,19 @@ static long put_info(int cmd, uaddr_t ubuf)
 	};
 	int used, max = ipc_max_index(IPC_MSG, &used);
 
-	if (cmd == MSG_INFO)
+	/* What there is: queues, messages, bytes. */
+	if (cmd == MSG_INFO) {
 		info.msgpool = used;
+		info.msgmap = info.msgtql = 0;
+		for (int i = 0; i <= max; i++) {
+			struct msqid_ds ds;
+
+			if (msg_stat(i, MSG_STAT_ANY, &ds) < 0)
+				continue;
+			info.msgmap += (int)ds.msg_qnum;
+			info.msgtql += (int)ds.__msg_cbytes;
+		}
+	}
 	return put_user(ubuf, info) ? -EFAULT : max;
 }
 

@@ -80,8 +80,17 @@ static long put_info(int cmd, uaddr_t ubuf)
 	};
 	int used, max = ipc_max_index(IPC_SEM, &used);
 
-	if (cmd == SEM_INFO)
+	/* What there is: sets, semaphores. */
+	if (cmd == SEM_INFO) {
 		info.semusz = used;
+		info.semaem = 0;
+		for (int i = 0; i <= max; i++) {
+			struct semid_ds ds;
+
+			if (sem_stat(i, SEM_STAT_ANY, &ds) >= 0)
+				info.semaem += (int)ds.sem_nsems;
+		}
+	}
 	return put_user(ubuf, info) ? -EFAULT : max;
 }
 

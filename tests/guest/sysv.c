@@ -180,6 +180,13 @@ static void proc_lists_objects(void)
 	CHECK_EQ(v, 12345);
 	CHECK_EQ(listed("/proc/sysvipc/shm", shm, &v, 2), 16);
 	CHECK_EQ(v, 0640);
+	/* The host may have objects of others. */
+	struct msginfo mi;
+	struct seminfo si;
+	CHECK(msgctl(0, MSG_INFO, (void *)&mi) >= 0);
+	CHECK(mi.msgpool >= 1 && mi.msgmap >= 1 && mi.msgmap < 1000 && mi.msgtql >= 4);
+	CHECK(semctl(0, 0, SEM_INFO, &si) >= 0);
+	CHECK(si.semusz >= 1 && si.semaem >= 7 && si.semaem < 1000);
 	msgctl(msg, IPC_RMID, NULL);
 	semctl(sem, 0, IPC_RMID);
 	shmctl(shm, IPC_RMID, NULL);
