@@ -75,8 +75,11 @@ static void check(const struct nbuf *b)
 
 static void lying_headers_stay_inside_the_frame(void **state)
 {
-	static const uint8_t types[] = {0, VIRTIO_NET_HDR_GSO_TCPV4, VIRTIO_NET_HDR_GSO_TCPV6,
-					VIRTIO_NET_HDR_GSO_UDP_L4, VIRTIO_NET_HDR_GSO_UDP,
+	static const uint8_t types[] = {0,
+					VIRTIO_NET_HDR_GSO_TCPV4,
+					VIRTIO_NET_HDR_GSO_TCPV6,
+					VIRTIO_NET_HDR_GSO_UDP_L4,
+					VIRTIO_NET_HDR_GSO_UDP,
 					VIRTIO_NET_HDR_GSO_TCPV4 | VIRTIO_NET_HDR_GSO_ECN};
 	struct source s = {.state = 1};
 	struct net_vclock *clock;
