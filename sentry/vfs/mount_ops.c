@@ -182,7 +182,8 @@ int mount_remount(const struct path *path, unsigned long flags, const char *opti
 	if (!is_mount_root(path))
 		return -EINVAL;
 	WRITE_GUARD(&mount_lock);
-	if (!may_change(path->mnt))
+	/* Behind a bound namespace is the super block of all anonymous files. */
+	if (!may_change(path->mnt) || (path->dentry->inode->flags & S_BINDABLE))
 		return -EINVAL;
 	if (sb_flags & ~sb->flags)
 		TAILQ_FOREACH (m, &all_mounts, all_link)

@@ -294,7 +294,7 @@ static int join_by_files(void)
 static int named_by_a_bind(void)
 {
 	char file[] = "/tmp/moat-ns-XXXXXX", name[100];
-	int fd = mkstemp(file);
+	int fd = mkstemp(file), p[2];
 
 	REQUIRE(fd >= 0);
 	close(fd);
@@ -311,6 +311,9 @@ static int named_by_a_bind(void)
 	gethostname(name, sizeof(name));
 	CHECK(!strcmp(name, "bound"));
 	close(fd);
+	/* Whatever is said to that: other files without a name are not meant. */
+	mount(NULL, file, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+	CHECK(pipe(p) == 0 && fchmod(p[0], 0600) == 0);
 	CHECK_EQ(umount(file), 0);
 	unlink(file);
 	return 0;
