@@ -381,12 +381,12 @@ static void rings_do_what_they_must_and_nothing_else(void **state)
 	device_close(d);
 }
 
-/* From here on io_uring_setup fails with `error` for this process. */
-static void forbid_rings(int error)
+/* From here on the system call fails with `error` for this thread and its children. */
+static void forbid(int number, int error)
 {
 	struct sock_filter p[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -402,7 +402,7 @@ static void use_without_rings(const struct device_config *c, int error)
 	struct net_ep *ep;
 	int why = 0, fd;
 
-	forbid_rings(error);
+	forbid(SYS_io_uring_setup, error);
 	d = device_open(c);
 	assert_int_equal(net_link_fd_mode(d->link, &why), NET_FD_MMSG);
 	assert_int_equal(why, -error);
@@ -429,6 +429,58 @@ static void refused_rings_are_done_without(void **state)
 		assert_int_equal(waitpid(pid, &st, 0), pid);
 		assert_true(WIFEXITED(st) && WEXITSTATUS(st) == 0);
 	}
+}
+
+/* A filter that came after the link and forgot about rings: frames go on without. */
+static void send_without_enter(const struct device_config *c)
+{
+	struct device *d = device_open(c);
+	int listener = linux_socket(AF_INET, SOCK_STREAM, 7700), fd;
+	struct net_ep *ep = connect_ours(d, 7700);
+	static char out[200000], in[sizeof(out)];
+	struct fd_link *f = d->link->priv;
+	int64_t end = monotonic_ns() + LIMIT;
+	size_t sent = 0;
+
+	fd = accept(listener, NULL, NULL);
+	assert_true(fd >= 0);
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = i * 5 + (i >> 9);
+	device_pause(d); /* so that this thread sends, and not one that may use rings */
+	forbid(SYS_io_uring_enter, EPERM);
+	sent = ep_send(ep, out, 30000);
+	assert_int_equal(sent, 30000);
+	device_resume(d);
+	while (sent < sizeof(out) && monotonic_ns() < end) {
+		ssize_t n = ep_send(ep, out + sent, sizeof(out) - sent);
+
+		if (n > 0)
+			sent += n;
+		else
+			usleep(200);
+	}
+	assert_int_equal(sent, sizeof(out));
+	assert_int_equal(recv(fd, in, sizeof(in), MSG_WAITALL), sizeof(in));
+	assert_memory_equal(in, out, sizeof(in));
+	if (f->sends_by_ring)
+		assert_true(f->queue[0]->uring_tx->broken);
+	net_ep_close(ep);
+	close(fd);
+	close(listener);
+	device_close(d);
+}
+
+static void refused_enter_is_done_without(void **state)
+{
+	pid_t pid = fork();
+	int st;
+
+	if (pid == 0) {
+		send_without_enter(*state);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &st, 0), pid);
+	assert_true(WIFEXITED(st) && WEXITSTATUS(st) == 0);
 }
 
 /* ------------------------------------------------------------------------------ refusals */
@@ -505,6 +557,11 @@ static const struct device_config automatic[] = {
 	{.name = "tap", .tap = true, .vnet_hdr = true, .features = OFFLOADS},
 };
 
+static const struct device_config plain[] = {
+	{.name = "packet, no offloads", .vnet_hdr = true},
+	{.name = "tap, no offloads", .tap = true},
+};
+
 static struct CMUnitTest tests[128];
 static size_t ntests;
 
@@ -533,6 +590,7 @@ int main(int argc, char **argv)
 	add("restricted rings", rings_do_what_they_must_and_nothing_else, all + 5, 1);
 	add("refused rings", refused_rings_are_done_without, all + 1, 1);
 	add("refused rings", refused_rings_are_done_without, all + 5, 1);
+	add("refused enter", refused_enter_is_done_without, plain, 2);
 	add("automatic", mode_is_the_measured_one, automatic, 2);
 	add("removal", link_is_removed_with_traffic_in_flight, automatic, 2);
 	add("refused fds", fds_of_another_kind_are_refused, all, 8);
