@@ -40,9 +40,7 @@ for fd in /proc/$sentry/fd/*; do
 	/) ;; # a donated root, or the procfs of the sandbox's own pid namespace
 	*) [ -d "$fd/" ] || [ -f "$fd" ] || fail "the sandbox has $fd -> $link" ;;
 	esac
-	case $link in
-	*moat) fail "the sandbox holds the host's binary: $link" ;;
-	esac
+	[ "$fd" -ef "$MOAT" ] && fail "the sandbox holds the host's binary: $link"
 done
 # Through no directory of the sandbox can the host be written, even by root.
 for fd in /proc/$sentry/fd/*; do

@@ -3,6 +3,7 @@
 set -u
 work=$(mktemp -d /tmp/moat-cli.XXXXXX)
 trap 'rm -rf "$work"' EXIT
+cd / # where every user may be
 bad=0
 # same NAME EXPECTED GOT
 same() {

@@ -5,6 +5,7 @@ set -u
 [ "$(id -u)" = 0 ] || exit 77
 work=$(mktemp -d /tmp/moat-volumes.XXXXXX)
 trap 'rm -rf "$work"' EXIT
+cd / # where every user may be
 v=$work/vol
 bad=0
 

@@ -10,7 +10,7 @@ dd if=/dev/zero bs=4096 count=300 status=none | md5sum; dd if=n of=x bs=100 skip
 truncate -s 1M sparse; stat -c %s sparse; head -c 100 /dev/zero >>sparse; stat -c %s sparse; fallocate -l 2M f && stat -c %s f
 tee t1 t2 <n | md5sum; cmp t1 t2; paste t1 t2 | head -2; join n n | tail -1; comm -12 t1 t2 | wc -l; fold -w 10 n | head -2; nl n | tail -1
 echo 'b a' | xargs -n1 | sort; printf 'x\0y\0' | xargs -0 -I{} echo '[{}]'; env -i A=1 env; basename /a/b.c .c; dirname /a/b
-id -u; whoami; groups; tty; echo "tty $?"; nice; nproc >/dev/null && echo nproc; getconf PAGE_SIZE; uname -s; uname -m; realpath ../dir/n | sed 's/.*dir/dir/'
+id -u; whoami; groups; tty; echo "tty $?"; nproc >/dev/null && echo nproc; getconf PAGE_SIZE; uname -s; uname -m; realpath ../dir/n | sed 's/.*dir/dir/'
 mktemp -u XXXX | wc -c; sync; sleep 0.01; yes | head -100000 | md5sum; factor 1234567890; expr 3 + 4; seq -s, 10; base64 n | md5sum; numfmt --to=iec 123456
 install -m 700 -D n i/j/k; stat -c %a i/j/k; mkfifo ff; stat -c %F ff; test -p ff && echo fifo; tsort <<<"a b b c"; pr -t n | tail -1; tac n | head -1; rev <<<abc
 cat nosuch; ls nosuch; cp nosuch x; cd nosuch; rm nosuch; mkdir n; head -c1 /; rmdir i; ln -s loop loop; cat loop; echo > /proc/version
