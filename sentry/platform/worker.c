@@ -361,7 +361,7 @@ static bool spin_for_event(struct platform_ctx *ctx)
 	} while (monotonic_ns() < end);
 	ctx->spin_hits = 0;
 	ctx->spinning = false;
-	ctx->heat = 0;
+	ctx->heat = HOT_EVENTS - 2; /* it was hot; spin_skip is the brake */
 	ctx->spin_skip = 1u << MIN(ctx->spin_misses, (unsigned)MAX_SKIP_SHIFT);
 	ctx->spin_misses++;
 	/* From now on the stub rings; look once more for what came before it saw that. */
