@@ -445,6 +445,7 @@ int dgram_route(struct net_ep *ep, const struct dgram_tx *tx, struct net_path *p
 		if (err)
 			return err;
 	}
+	p->no_flowlabel = !ep->opt.autoflow;
 	if (p->type == RTN_BROADCAST && !ep->opt.broadcast) {
 		path_release(p);
 		return -EACCES;

@@ -342,6 +342,7 @@ int ep_path(struct net_ep *ep, const struct in6_addr *dst, struct net_path **out
 
 	if (likely(path_valid(ep->stack, p) && addr_eq(&p->dst, dst) &&
 		   (!k.src || addr_eq(&p->src, k.src)))) {
+		p->no_flowlabel = !ep->opt.autoflow;
 		*out = p;
 		return 0;
 	}
@@ -352,6 +353,7 @@ int ep_path(struct net_ep *ep, const struct in6_addr *dst, struct net_path **out
 	err = path_lookup(ep->stack, &k, p);
 	if (err)
 		return err;
+	p->no_flowlabel = !ep->opt.autoflow;
 	*out = p;
 	return 0;
 }

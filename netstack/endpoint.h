@@ -62,7 +62,6 @@ struct ep_options {
 	int rcvlowat;
 	int priority;
 	uint32_t mark;
-	uint32_t flowlabel;
 	int mcast_if, mcast_if6;
 	struct in_addr mcast_addr; /* source of multicast, IP_MULTICAST_IF */
 };

@@ -37,9 +37,8 @@ struct ip_tx {
 	bool no_frag_check; /* TSO packets: the link cuts them */
 	bool is_mcast_loop; /* copy to ourselves if we are members */
 	bool router_alert;  /* IGMP, MLD */
-	uint32_t flowlabel;
-	uint32_t mtu; /* 0: path's */
-	uint16_t id;  /* IPv4 identification to use with df; 0: chosen */
+	uint32_t mtu;	    /* 0: path's */
+	uint16_t id;	    /* IPv4 identification to use with df; 0: chosen */
 };
 
 /*

@@ -35,9 +35,30 @@ static void push_header4(struct netstack *s, struct net_path *p, struct nbuf *b,
 	ip->ip_sum = csum_fold(csum_add_bytes(ip, hlen, 0));
 }
 
+/* RFC 6437: the packets of a flow have one label, which others can neither guess nor relate. b at
+ * the transport header. What has no ports has no label, as in Linux. */
+static uint32_t flow_label(struct netstack *s, const struct net_path *p, const struct nbuf *b,
+			   uint8_t protocol)
+{
+	struct {
+		struct in6_addr src, dst;
+		uint8_t ports[4];
+		uint32_t protocol;
+	} k = {p->src, p->dst, {0}, protocol};
+	uint32_t label;
+
+	if (p->no_flowlabel || (protocol != IPPROTO_TCP && protocol != IPPROTO_UDP) ||
+	    b->lin < sizeof(k.ports))
+		return 0;
+	memcpy(k.ports, b->data, sizeof(k.ports));
+	label = siphash(s->hash_key, &k, sizeof(k)) & 0xfffff;
+	return label ? label : 1;
+}
+
 static void push_header6(struct netstack *s, struct net_path *p, struct nbuf *b,
 			 const struct ip_tx *tx)
 {
+	uint32_t label = flow_label(s, p, b, tx->protocol);
 	uint8_t next = tx->protocol;
 	struct ip6_hdr *ip;
 	uint16_t plen;
@@ -50,7 +71,7 @@ static void push_header6(struct netstack *s, struct net_path *p, struct nbuf *b,
 	}
 	plen = b->len;
 	ip = nbuf_push(b, sizeof(*ip));
-	ip->ip6_flow = htonl(6u << 28 | (uint32_t)tx->tos << 20 | (tx->flowlabel & 0xfffff));
+	ip->ip6_flow = htonl(6u << 28 | (uint32_t)tx->tos << 20 | label);
 	ip->ip6_plen = htons(plen);
 	ip->ip6_nxt = next;
 	ip->ip6_hlim = tx->ttl >= 0 ? tx->ttl : s->sysctl.hop_limit;

@@ -18,7 +18,8 @@ struct net_path {
 	uint32_t mtu;	   /* path MTU */
 	uint32_t link_mtu; /* MTU of the first hop */
 	unsigned gen;
-	uint8_t type; /* RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST */
+	bool no_flowlabel; /* IPV6_AUTOFLOWLABEL is off */
+	uint8_t type;	   /* RTN_UNICAST, RTN_LOCAL, RTN_BROADCAST, RTN_MULTICAST */
 };
 
 struct path_key {

@@ -498,6 +498,67 @@ static void bridge_learns_and_veth_carries(void **st)
 	world_fini(&w);
 }
 
+struct labels {
+	uint8_t protocol;
+	unsigned frames;
+	uint32_t label;
+	bool differ;
+};
+
+static bool note_label(void *arg, int side, const uint8_t *frame, size_t len)
+{
+	struct labels *l = arg;
+	uint32_t label;
+
+	if (side || len < 54 || frame[12] != 0x86 || frame[13] != 0xdd || frame[20] != l->protocol)
+		return false;
+	memcpy(&label, frame + 14, 4);
+	label = ntohl(label) & 0xfffff;
+	l->differ |= l->frames && label != l->label;
+	l->label = label;
+	l->frames++;
+	return false;
+}
+
+/* RFC 6437: one label for a flow, another for another, none if the application says so. */
+static void ip6_flows_have_labels(void **state)
+{
+	struct labels l[3] = {
+		{.protocol = IPPROTO_TCP}, {.protocol = IPPROTO_TCP}, {.protocol = IPPROTO_UDP}};
+	struct net_ep *client, *server, *u, *sink;
+	struct world w;
+
+	world_init(&w, 1, 1500, 0);
+	w.hook = note_label;
+	for (int i = 0; i < 2; i++) {
+		w.hook_arg = &l[i];
+		world_connect(&w, AF_INET6, 700 + i, &client, &server);
+		world_transfer(&w, client, server, 20000);
+		assert_true(l[i].frames > 10);
+		assert_false(l[i].differ);
+		assert_int_not_equal(l[i].label, 0);
+		net_ep_close(server);
+		net_ep_close(client);
+		world_run(&w, 2 * SEC);
+	}
+	assert_int_not_equal(l[0].label, l[1].label);
+	w.hook_arg = &l[2];
+	u = udp(&w, 0, AF_INET6, 800);
+	sink = udp(&w, 1, AF_INET6, 801);
+	assert_true(send_to(u, AF_INET6, 1, 801) > 0);
+	world_run(&w, SEC);
+	assert_int_equal(l[2].frames, 1);
+	assert_int_not_equal(l[2].label, 0);
+	assert_int_equal(ep_option(u, IPPROTO_IPV6, 70 /* IPV6_AUTOFLOWLABEL */, 0), 0);
+	assert_true(send_to(u, AF_INET6, 1, 801) > 0);
+	world_run(&w, SEC);
+	assert_int_equal(l[2].frames, 2);
+	assert_int_equal(l[2].label, 0);
+	net_ep_close(u);
+	net_ep_close(sink);
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -512,6 +573,7 @@ int main(void)
 		cmocka_unit_test(martians_are_dropped),
 		cmocka_unit_test(icmp_errors_are_rate_limited),
 		cmocka_unit_test(bridge_learns_and_veth_carries),
+		cmocka_unit_test(ip6_flows_have_labels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
