@@ -158,8 +158,8 @@ static void ping_pong(void)
 	pid = fork();
 	REQUIRE(pid >= 0);
 	for (uint32_t i = pid ? 0 : 1; i < 2000; i += 2) {
-		while (*w != i)
-			futex(w, FUTEX_WAIT, *w == i ? i + 1 : *w, NULL, NULL, 0);
+		for (uint32_t now = *w; now != i; now = *w)
+			futex(w, FUTEX_WAIT, now, NULL, NULL, 0);
 		*w = i + 1;
 		futex(w, FUTEX_WAKE, 1, NULL, NULL, 0);
 	}
