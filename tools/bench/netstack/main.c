@@ -16,9 +16,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
-#include <linux/filter.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <sched.h>
@@ -32,6 +29,7 @@
 #include <unistd.h>
 
 #include "bench.h"
+#include "packet_socket.h"
 
 static pid_t peer;
 static int peer_ns;
@@ -96,33 +94,6 @@ static int tap_fd(void)
 	return fd;
 }
 
-static int packet_socket(void)
-{
-	struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-	int size = 16 << 20;
-	/* Frames to netstack's address or to a group: not those of the baseline, which shares va.
-	 */
-	struct sock_filter f[] = {
-		{BPF_LD | BPF_B | BPF_ABS, 0, 0, 0}, {BPF_JMP | BPF_JSET | BPF_K, 2, 0, 1},
-		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 2}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 1},
-		{BPF_RET | BPF_K, 0, 0, 0xffffffff}, {BPF_RET | BPF_K, 0, 0, 0}};
-	struct sock_fprog prog = {6, f};
-	struct packet_mreq mr = {.mr_type = PACKET_MR_PROMISC};
-
-	ll.sll_ifindex = mr.mr_ifindex = if_nametoindex("va");
-	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
-	setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one));
-	setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	if (bind(fd, (struct sockaddr *)&ll, sizeof(ll)) < 0) {
-		perror("netstack_bench: AF_PACKET");
-		exit(1);
-	}
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {{"uring", no_argument, NULL, 'u'},
@@ -172,6 +143,10 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	make_namespaces(tap);
 	fd = tap ? tap_fd() : packet_socket();
+	if (fd < 0) {
+		fprintf(stderr, "netstack_bench: AF_PACKET: %s\n", strerror(-fd));
+		return 1;
+	}
 	usleep(300000);
 	if (ours_open(fd, pcap, 1500, mode, tap) < 0) {
 		fprintf(stderr, "netstack_bench: cannot start the stack\n");

@@ -13,9 +13,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <linux/ethtool.h>
-#include <linux/filter.h>
-#include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <net/if.h>
@@ -34,6 +31,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../packet_socket.h"
 #include "loss.h"
 
 #define CHUNK (64 << 10)
@@ -275,32 +273,6 @@ static void make_namespaces(void)
 	usleep(500000);
 }
 
-/* Frames to netstack's address or to a group: not those of the Linux beside it. */
-static int packet_socket(void)
-{
-	struct sockaddr_ll ll = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL)};
-	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-	int size = 16 << 20;
-	struct sock_filter f[] = {
-		{BPF_LD | BPF_B | BPF_ABS, 0, 0, 0}, {BPF_JMP | BPF_JSET | BPF_K, 2, 0, 1},
-		{BPF_LD | BPF_W | BPF_ABS, 0, 0, 2}, {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 1},
-		{BPF_RET | BPF_K, 0, 0, 0xffffffff}, {BPF_RET | BPF_K, 0, 0, 0}};
-	struct sock_fprog prog = {6, f};
-	struct packet_mreq mr = {.mr_type = PACKET_MR_PROMISC};
-
-	ll.sll_ifindex = mr.mr_ifindex = if_nametoindex("va");
-	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &prog, sizeof(prog));
-	setsockopt(fd, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one));
-	setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &mr, sizeof(mr));
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size));
-	if (bind(fd, (struct sockaddr *)&ll, sizeof(ll)) < 0) {
-		perror("netstack_loss_bench: AF_PACKET");
-		stop(1);
-	}
-	return fd;
-}
-
 /* ------------------------------------------------------------------------------ measuring */
 
 static void restart_link(const struct loss_profile *p, uint32_t seed)
@@ -377,7 +349,7 @@ static bool wanted(int argc, char **argv, const char *name)
 
 int main(int argc, char **argv)
 {
-	int rounds = 5, pcap = -1, c, status = 0;
+	int rounds = 5, pcap = -1, fd, c, status = 0;
 	const char *only = NULL;
 	double seconds = 6;
 	uint32_t seed = 1;
@@ -406,7 +378,12 @@ int main(int argc, char **argv)
 		return 1;
 	link_state->profile = profiles[0];
 	make_namespaces();
-	if (loss_ours_open(packet_socket(), pcap) < 0) {
+	fd = packet_socket();
+	if (fd < 0) {
+		fprintf(stderr, "netstack_loss_bench: AF_PACKET: %s\n", strerror(-fd));
+		stop(1);
+	}
+	if (loss_ours_open(fd, pcap) < 0) {
 		fprintf(stderr, "netstack_loss_bench: cannot start the stack\n");
 		stop(1);
 	}
