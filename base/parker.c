@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/lock_order.h"
 #include "base/log.h"
 
 static pthread_key_t key;
@@ -80,6 +81,7 @@ bool parker_sleep(struct parker *p, int64_t deadline)
 {
 	char byte;
 
+	lock_check_sleeps(NULL);
 	if (p->rd < 0)
 		return futex_sleep(p, deadline);
 	while (deadline != INT64_MAX) {

@@ -14,6 +14,7 @@
 
 #include "base/compiler.h"
 #include "base/log.h"
+#include "boot/spawn.h"
 #include "sentry/fs/host/protocol.h"
 
 #define GOFER_MAX_MOUNTS 1024
@@ -121,20 +122,12 @@ static int serve(struct gofer *g, int i)
 	return send_reply(g->polls[i].fd, &reply, g->data, fd);
 }
 
-static bool has_capability(int cap)
-{
-	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct caps[2] = {0};
-
-	if (syscall(SYS_capget, &head, caps))
-		return false;
-	return caps[cap / 32].effective & (1u << (cap % 32));
-}
-
 static void serve_all(struct gofer *g)
 {
-	int open = g->n;
+	int open = 0;
 
+	for (int i = 0; i < g->n; i++)
+		open += g->polls[i].fd >= 0;
 	while (open > 0) {
 		if (poll(g->polls, g->n, -1) < 0) {
 			if (errno == EINTR)
@@ -154,7 +147,7 @@ static void serve_all(struct gofer *g)
 	}
 }
 
-int gofer_main(const struct gofer_mount *mounts, int n, const int *sockets,
+int gofer_main(const struct gofer_mount *mounts, int n, const int *sockets, bool in_empty_root,
 	       int (*before_serving)(void))
 {
 	struct gofer *__free g = NULL;
@@ -173,12 +166,12 @@ int gofer_main(const struct gofer_mount *mounts, int n, const int *sockets,
 	for (int i = 0; i < n; i++)
 		polls[i] = (struct pollfd){.fd = sockets[i], .events = POLLIN};
 	umask(0); /* modes come from the guest, with its umask applied */
-	ret = gofer_sandbox();
+	ret = gofer_sandbox(in_empty_root);
 	if (ret) {
 		log_error("gofer: cannot sandbox itself: %s", strerror(-ret));
 		return 1;
 	}
-	g->squash = !has_capability(CAP_CHOWN);
+	g->squash = !spawn_has_capability(CAP_CHOWN);
 	if (before_serving && before_serving())
 		return 1;
 	serve_all(g);

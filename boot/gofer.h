@@ -17,6 +17,9 @@ struct gofer_request;
 struct gofer_mount {
 	int root_fd;   /* O_PATH directory: the root of a detached clone, or a plain one */
 	bool readonly; /* refuse every change */
+	/* Give no file setuid or setgid bits, nor capabilities: what a sandbox leaves on the host
+	 * makes nobody more than he is. */
+	bool nosuid;
 	bool directfs; /* attach donates root_fd */
 	/* The mount is this one file (not a directory) of root_fd, and its path is "": a volume
 	 * that is a file. NULL: the whole tree. Without directfs. */
@@ -33,17 +36,26 @@ struct gofer_mount {
 int gofer_mount_open(const char *path, bool readonly, struct gofer_mount *mount, bool *cloned);
 
 /*
+ * What a detached clone is, for kernels without mount_setattr (before 5.12): `path`, without what
+ * is mounted below it, as a mount of its own that is nosuid, nodev and perhaps read-only, and in no
+ * tree. Takes a mount namespace of the process's own (which it makes). An O_PATH fd, or -errno;
+ * -EPERM, -EACCES or -EINVAL where it is not to be had.
+ */
+int gofer_bind_tree(const char *path, bool readonly);
+
+/*
  * Gives up what the gofer does not need: all but the file capabilities (CAP_CHOWN,
  * CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER, CAP_FSETID, CAP_SETFCAP, CAP_MKNOD is not
  * among them), the sight of the host's files (an empty root of its own mount namespace; without the
  * right to make one, an unreadable cwd is all that is left), new privileges. 0 or -errno; then the
- * gofer must not serve.
+ * gofer must not serve. in_empty_root: it is in one already.
  */
-int gofer_sandbox(void);
+int gofer_sandbox(bool in_empty_root);
 
 /*
- * Serves until all `n` sockets are closed; takes ownership of the sockets. sockets[i] belongs to
- * mounts[i]. Calls gofer_sandbox() first. Returns the process's exit status.
+ * Serves until all `n` sockets are closed; takes ownership of the sockets; -1: none. sockets[i]
+ * belongs to mounts[i]. Calls gofer_sandbox(in_empty_root) first. Returns the process's exit
+ * status.
  *
  * After gofer_sandbox() these system calls suffice, for the filter that the caller may install in
  * `before_serving` (NULL: none; non-zero ends the gofer): openat2, openat, close, statx, fstat,
@@ -53,7 +65,7 @@ int gofer_sandbox(void);
  * munmap, mprotect, brk, madvise, futex, rt_sigprocmask, rt_sigaction, rt_sigreturn,
  * restart_syscall, getpid, gettid, clock_gettime, tgkill, exit, exit_group.
  */
-int gofer_main(const struct gofer_mount *mounts, int n, const int *sockets,
+int gofer_main(const struct gofer_mount *mounts, int n, const int *sockets, bool in_empty_root,
 	       int (*before_serving)(void));
 
 /* --- inside; for tests and fuzzing ---------------------------------------------------------- */

@@ -152,6 +152,14 @@ static int settle(struct op *op, int parent, const char *name, int type)
 	return ret ? ret : host_statx(fd, "", &op->reply->stat);
 }
 
+/* The mode that a file of this type may get. On directories setgid is about groups only. */
+static mode_t permitted_mode(const struct op *op, mode_t type)
+{
+	mode_t mode = op->req->mode & 07777;
+
+	return op->call->mount->nosuid && type != S_IFDIR ? mode & ~(S_ISUID | S_ISGID) : mode;
+}
+
 static int op_create(struct op *op)
 {
 	const char *name;
@@ -169,7 +177,7 @@ static int op_create(struct op *op)
 	if (fd < 0)
 		return -errno;
 	ret = give(op, fd);
-	if (!ret && fchmod(fd, op->req->mode & 07777))
+	if (!ret && fchmod(fd, permitted_mode(op, S_IFREG)))
 		ret = -errno;
 	if (!ret)
 		ret = host_statx(fd, "", &op->reply->stat);
@@ -196,7 +204,7 @@ static int op_mkdir(struct op *op)
 	if (fd < 0)
 		return -errno;
 	ret = give(op, fd);
-	if (!ret && fchmod(fd, op->req->mode & 07777))
+	if (!ret && fchmod(fd, permitted_mode(op, S_IFDIR)))
 		ret = -errno;
 	if (!ret)
 		ret = host_statx(fd, "", &op->reply->stat);
@@ -310,8 +318,13 @@ static struct timespec set_time(unsigned valid, unsigned bit, const struct gofer
 static int set_mode(const struct op *op, int node)
 {
 	int __close_fd fd = -1;
+	struct stat st;
+	mode_t mode;
 
-	if (syscall(SYS_fchmodat2, node, "", op->req->mode & 07777, AT_EMPTY_PATH) == 0)
+	if (fstat(node, &st))
+		return -errno;
+	mode = permitted_mode(op, st.st_mode & S_IFMT);
+	if (syscall(SYS_fchmodat2, node, "", mode, AT_EMPTY_PATH) == 0)
 		return 0;
 	if (errno != ENOSYS && errno != EPERM)
 		return -errno;
@@ -319,7 +332,7 @@ static int set_mode(const struct op *op, int node)
 	fd = gofer_open_plain(op->root, op->call->path, O_RDONLY);
 	if (fd < 0)
 		return fd;
-	return fchmod(fd, op->req->mode & 07777) ? -errno : 0;
+	return fchmod(fd, mode) ? -errno : 0;
 }
 
 static int set_size(const struct op *op)
@@ -410,6 +423,8 @@ static int op_setxattr(struct op *op)
 
 	if (op->req->flags & ~(unsigned)(XATTR_CREATE | XATTR_REPLACE))
 		return -EINVAL;
+	if (op->call->mount->nosuid && strcmp(op->call->path2, "security.capability") == 0)
+		return -EOPNOTSUPP;
 	fd = open_for_xattr(op, true);
 	if (fd < 0)
 		return fd;

@@ -14,6 +14,7 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "boot/gofer.h"
+#include "boot/sandbox.h"
 
 /* <sys/mount.h> and <linux/mount.h> do not go together in glibc 2.36. */
 #define MNT_DETACH 2
@@ -59,6 +60,30 @@ int gofer_mount_open(const char *path, bool readonly, struct gofer_mount *mount_
 	return mount_out->root_fd < 0 ? -errno : 0;
 }
 
+int gofer_bind_tree(const char *path, bool readonly)
+{
+	/* Covered for a moment only, and nobody else sees this namespace. */
+	static const char place[] = "/proc";
+	unsigned long flags = MS_NOSUID | MS_NODEV | (readonly ? MS_RDONLY : 0);
+	static bool own;
+	int fd, error;
+
+	if (!own && (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL)))
+		return -errno;
+	own = true;
+	if (mount(path, place, NULL, MS_BIND, NULL))
+		return -errno;
+	error = mount(NULL, place, NULL, MS_REMOUNT | MS_BIND | flags, NULL) ? errno : 0;
+	fd = error ? -1 : open(place, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (!error && fd < 0)
+		error = errno;
+	if (umount2(place, MNT_DETACH) && !error)
+		error = errno;
+	if (error && fd >= 0)
+		close(fd);
+	return error ? -error : fd;
+}
+
 /* An empty, read-only root in a mount namespace of its own. */
 static int leave_host_root(void)
 {
@@ -72,13 +97,7 @@ static int leave_host_root(void)
 		return -errno;
 	if (chdir("/proc"))
 		return -errno;
-	/* pivot_root(".", "."): the old root ends up on top of the new one, and goes. man 2
-	 * pivot_root. */
-	if (syscall(SYS_pivot_root, ".", "."))
-		return -errno;
-	if (umount2(".", MNT_DETACH))
-		return -errno;
-	return chdir("/") ? -errno : 0;
+	return isolate_enter_root();
 }
 
 static int keep_capabilities(uint64_t kept)
@@ -102,13 +121,13 @@ static int keep_capabilities(uint64_t kept)
 	return syscall(SYS_capset, &head, caps) ? -errno : 0;
 }
 
-int gofer_sandbox(void)
+int gofer_sandbox(bool in_empty_root)
 {
 	int ret;
 
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return -errno;
-	ret = leave_host_root();
+	ret = in_empty_root ? 0 : leave_host_root();
 	if (ret) {
 		if (ret != -EPERM)
 			return ret;

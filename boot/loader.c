@@ -1,264 +1,24 @@
-/*
- * The loader: runs in the sandbox process after it has given everything up. Builds the kernel and
- * the mounts of the first container, starts its first process, and reports how it ended.
- *
- * Threads: this one becomes the control thread (it reads the link); the waiter thread sleeps until
- * the first process ends. If the link closes, the caller is gone and the sandbox ends.
- */
+#include "boot/loader.h"
+
 #include <errno.h>
-#include <poll.h>
-#include <pthread.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
+#include <sys/eventfd.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "base/log.h"
-#include "boot/link.h"
+#include "boot/loader_internal.h"
+#include "boot/net/egress.h"
 #include "boot/sandbox.h"
+#include "control/frame.h"
 #include "sentry/fs/fs.h"
-#include "sentry/fs/hostfd/hostfd.h"
-#include "sentry/fs/host/host.h"
-#include "sentry/fs/overlay/overlay.h"
 #include "sentry/fs/tty/tty.h"
-#include "sentry/kernel/strace.h"
-#include "sentry/kernel/task.h"
-#include "sentry/vfs/file.h"
-#include "sentry/vfs/mount.h"
+#include "sentry/net/inet/host.h"
+#include "sentry/net/inet/show.h"
+#include "sentry/syscalls/strace.h"
 #include "sentry/vfs/vfs_init.h"
-
-struct loader {
-	const struct sandbox_spec *spec;
-	int link;
-	const int *gofer_fds;
-	struct thread_group *init;
-	struct tty *console;
-};
-
-static void fail(struct loader *l, int status, const char *text) __attribute__((noreturn));
-static void fail(struct loader *l, int status, const char *text)
-{
-	link_send(l->link, LINK_ERROR, status, text);
-	_exit(1);
-}
-
-static void fail_errno(struct loader *l, const char *what, const char *name, int err)
-	__attribute__((noreturn));
-static void fail_errno(struct loader *l, const char *what, const char *name, int err)
-{
-	char text[240];
-
-	snprintf(text, sizeof(text), "%s%s%s: %s", what, name ? " " : "", name ? name : "",
-		 strerror(-err));
-	fail(l, EXIT_MOAT_FAILED, text);
-}
-
-/* The super block behind a MOUNT_HOST mount: the host's files, under an upper layer in memory if
- * the spec says so. */
-static int host_super(struct loader *l, const struct spec_mount *m, struct super_block **out)
-{
-	struct host_mount_arg host = {
-		.gofer_sock = l->gofer_fds[m->gofer],
-		.directfs = true,
-		.readonly = m->overlay || (m->flags & MS_RDONLY),
-		.cache = m->overlay,
-	};
-	const struct fs_type *type = fs_find("host");
-	struct super_block *lower;
-	int ret;
-
-	if (!type)
-		return -ENODEV;
-	ret = type->get_super(type, m->overlay ? MS_RDONLY : m->flags, m->source, NULL, &host,
-			      &lower);
-	if (ret || !m->overlay) {
-		*out = lower;
-		return ret;
-	}
-	struct overlay_arg overlay = {.lower = lower};
-	type = fs_find("overlay");
-	if (!type)
-		return -ENODEV;
-	ret = type->get_super(type, m->flags, "overlay", NULL, &overlay, out);
-	sb_put(lower);
-	return ret;
-}
-
-static struct mnt_ns *build_mounts(struct loader *l)
-{
-	const struct sandbox_spec *spec = l->spec;
-	struct super_block *sb;
-	struct mnt_ns *ns;
-	int ret;
-
-	ret = host_super(l, &spec->mounts[0], &sb);
-	if (ret)
-		fail_errno(l, "cannot open the root file system", spec->mounts[0].source, ret);
-	ret = mnt_ns_create(sb, spec->mounts[0].flags, &ns);
-	if (ret)
-		fail_errno(l, "cannot mount", "/", ret);
-	for (unsigned i = 1; i < spec->nmounts; i++) {
-		const struct spec_mount *m = &spec->mounts[i];
-
-		if (m->kind == MOUNT_HOST) {
-			ret = host_super(l, m, &sb);
-			if (ret)
-				fail_errno(l, "cannot open volume", m->source, ret);
-			ret = mnt_ns_mount_super(ns, m->target, sb, m->flags, true);
-		} else {
-			ret = mnt_ns_mount(ns, m->target, m->fstype, m->source, m->flags,
-					   m->options, NULL, true);
-		}
-		if (ret == -ENODEV && m->optional) {
-			log_info("no file system %s for %s", m->fstype, m->target);
-			continue;
-		}
-		if (ret)
-			fail_errno(l, "cannot mount", m->target, ret);
-	}
-	for (char **p = spec->masked_paths; p && *p; p++) {
-		ret = mnt_ns_mask(ns, *p);
-		if (ret && ret != -ENOENT && ret != -ENOTDIR)
-			fail_errno(l, "cannot mask", *p, ret);
-	}
-	for (char **p = spec->readonly_paths; p && *p; p++) {
-		ret = mnt_ns_bind(ns, *p, *p, MS_RDONLY, true);
-		if (ret && ret != -ENOENT && ret != -ENOTDIR)
-			fail_errno(l, "cannot make read-only", *p, ret);
-	}
-	if (spec->root_readonly) {
-		ret = mnt_ns_remount_root(ns, MS_RDONLY);
-		if (ret)
-			fail_errno(l, "cannot make read-only", "/", ret);
-	}
-	return ns;
-}
-
-static struct cred *build_cred(const struct sandbox_spec *spec)
-{
-	struct cred *cred = cred_alloc();
-
-	if (!cred)
-		return NULL;
-	cred->uid = cred->euid = cred->suid = cred->fsuid = spec->uid;
-	cred->gid = cred->egid = cred->sgid = cred->fsgid = spec->gid;
-	cred->cap_bset = spec->caps.bounding;
-	cred->cap_effective = spec->caps.effective;
-	cred->cap_permitted = spec->caps.permitted;
-	cred->cap_inheritable = spec->caps.inheritable;
-	cred->cap_ambient = spec->caps.ambient;
-	if (spec->ngroups) {
-		cred->groups = malloc(spec->ngroups * sizeof(gid_t));
-		if (!cred->groups) {
-			cred_put(cred);
-			return NULL;
-		}
-		memcpy(cred->groups, spec->groups, spec->ngroups * sizeof(gid_t));
-		cred->ngroups = spec->ngroups;
-		cred_sort_groups(cred);
-	}
-	return cred;
-}
-
-/* The first process's descriptors 0 to 2. */
-static int build_stdio(struct loader *l, struct file *stdio[3])
-{
-	const struct sandbox_spec *spec = l->spec;
-	int ret;
-
-	if (spec->terminal) {
-		ret = tty_console_create(spec->stdio[0], spec->stdio[1], &l->console, &stdio[0]);
-		if (ret)
-			return ret;
-		stdio[1] = file_get(stdio[0]);
-		stdio[2] = file_get(stdio[0]);
-		return 0;
-	}
-	for (int i = 0; i < 3; i++) {
-		ret = hostfd_file_create(spec->stdio[i], i == 0, i != 0, &stdio[i]);
-		if (ret)
-			return ret;
-	}
-	return 0;
-}
-
-static void start_init(struct loader *l, struct mnt_ns *ns)
-{
-	const struct sandbox_spec *spec = l->spec;
-	struct init_params params = {
-		.path = spec->argv[0],
-		.argv = spec->argv,
-		.envp = spec->envp,
-		.cwd = spec->cwd ? spec->cwd : "/",
-		.hostname = spec->hostname ? spec->hostname : "moat",
-		.domainname = spec->domainname,
-		.cred = build_cred(spec),
-		.rlim = spec->rlim,
-		.umask = spec->umask,
-		.no_new_privs = spec->no_new_privs,
-		.mnt_ns = ns,
-		.oom_score_adj = spec->oom_score_adj,
-	};
-	char text[240];
-	const char *what = NULL;
-	int ret;
-
-	if (!params.cred)
-		fail_errno(l, "credentials", NULL, -ENOMEM);
-	ret = build_stdio(l, params.stdio);
-	if (ret)
-		fail_errno(l, "standard input and output", NULL, ret);
-	params.console = l->console;
-	ret = kernel_create_init(&params, &l->init, &what);
-	if (!ret)
-		return;
-	snprintf(text, sizeof(text), "%s: %s", what ? what : spec->argv[0], strerror(-ret));
-	fail(l,
-	     ret == -ENOENT || ret == -ENOTDIR	? EXIT_NOT_FOUND
-	     : ret == -ENOMEM || ret == -EAGAIN ? EXIT_MOAT_FAILED
-						: EXIT_NOT_EXECUTABLE,
-	     text);
-}
-
-static void *waiter_main(void *arg)
-{
-	struct loader *l = arg;
-	int status = kernel_wait_group(l->init);
-
-	if (l->console)
-		tty_console_drain(l->console);
-	link_send(l->link, LINK_EXIT, status, NULL);
-	/* The init of the pid namespace: every stub goes with it. */
-	_exit(0);
-}
-
-static void serve_link(struct loader *l) __attribute__((noreturn));
-static void serve_link(struct loader *l)
-{
-	struct link_message msg;
-
-	for (;;) {
-		int ret = link_receive(l->link, &msg);
-
-		if (ret == -EPIPE)
-			_exit(1);
-		if (ret)
-			continue;
-		switch (msg.kind) {
-		case LINK_SIGNAL:
-			if (msg.value > 0 && msg.value <= GUEST_NSIG)
-				kernel_signal_group(l->init, msg.value);
-			break;
-		case LINK_WINCH:
-			if (l->console)
-				tty_console_winch(l->console);
-			break;
-		}
-	}
-}
 
 static uint64_t host_memory(void)
 {
@@ -267,35 +27,207 @@ static uint64_t host_memory(void)
 	return sysinfo(&si) ? 1ULL << 30 : (uint64_t)si.totalram * si.mem_unit;
 }
 
-void loader_main(const struct sandbox_spec *spec, int link, const int *gofer_fds, int ngofer)
+/* A group counts memory of the host's kernel, too, and once it is full of what no process's end
+ * gives back (files in memory), the sentry itself would wait for ever: guests must come to their
+ * end first. */
+uint64_t loader_guest_memory(const struct loader *l, uint64_t limit)
 {
-	struct loader l = {.spec = spec, .link = link, .gofer_fds = gofer_fds};
-	uint64_t memory = host_memory();
-	struct mnt_ns *ns;
-	pthread_t waiter;
+	return l->args.oom_spared ? limit - limit / 16 : limit;
+}
+
+static int build_kernel(struct loader *l, struct control_error *err)
+{
+	const struct loader_args *a = &l->args;
+	uint64_t memory = a->total_memory ? a->total_memory : host_memory();
 	int ret;
 
-	if (spec->memory && spec->memory < memory)
-		memory = spec->memory;
-	ret = kernel_init(spec->num_cpus, memory);
+	if (a->memory_limit && a->memory_limit < memory)
+		memory = loader_guest_memory(l, a->memory_limit);
+	ret = kernel_init(a->num_cpus, memory);
 	if (ret)
-		fail_errno(&l, "kernel", NULL, ret);
+		return control_fail(err, ret, "kernel: %s", strerror(-ret));
 	vfs_init();
 	fs_register_all();
-	strace_enabled = spec->strace;
-	ns = build_mounts(&l);
+	strace_enabled = a->strace;
+	kernel_set_exit_fd(l->exit_fd);
 	ret = kernel_start();
 	if (ret)
-		fail_errno(&l, "kernel threads", NULL, ret);
-	if (spec->memory) {
-		ret = kernel_limit_memory();
-		if (ret)
-			fail_errno(&l, "memory limit", NULL, ret);
+		return control_fail(err, ret, "kernel threads: %s", strerror(-ret));
+	ret = a->memory_limit ? kernel_limit_memory() : 0;
+	return ret ? control_fail(err, ret, "memory limit: %s", strerror(-ret)) : 0;
+}
+
+/* --- the terminal's size ---------------------------------------------------------------------- */
+
+static bool winch(void *arg)
+{
+	struct loader *l = arg;
+	struct tty *console = l->root ? l->root->init->console : NULL;
+	uint64_t n;
+
+	if (read(l->args.winch_fd, &n, sizeof(n)) < 0)
+		return errno == EAGAIN;
+	if (console)
+		tty_console_winch(console);
+	return true;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static int build_server(struct loader *l, struct control_error *err)
+{
+	struct control_server_config config = {
+		.backend = &loader_backend,
+		.ctx = l,
+		.path_listener = l->args.listeners[0],
+		.abstract_listener = l->args.listeners[1],
+		.uid = l->args.owner,
+		.owner = l->args.controller_fd,
+	};
+	int ret;
+
+	memcpy(config.token, l->args.token, sizeof(config.token));
+	ret = control_server_new(&config, &l->server);
+	if (!ret)
+		ret = control_server_watch(l->server, l->exit_fd, process_reap, l);
+	if (!ret && l->args.winch_fd >= 0)
+		ret = control_server_watch(l->server, l->args.winch_fd, winch, l);
+	return ret ? control_fail(err, ret, "control server: %s", strerror(-ret)) : 0;
+}
+
+int loader_new(const struct loader_args *args, struct loader **out, struct control_error *err)
+{
+	struct loader *l = calloc(1, sizeof(*l));
+	int ret;
+
+	if (!l)
+		return control_fail(err, ENOMEM, "no memory");
+	l->args = *args;
+	mutex_init(&l->lock);
+	mutex_init(&l->mounts_lock);
+	LIST_INIT(&l->shared_mounts);
+	pthread_cond_init(&l->changed, NULL);
+	LIST_INIT(&l->containers);
+	l->root_status = SIGKILL;
+	l->exit_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ret = l->exit_fd < 0 ? control_fail(err, errno, "eventfd: %s", strerror(errno)) : 0;
+	if (!ret)
+		ret = build_kernel(l, err);
+	if (!ret)
+		ret = build_server(l, err);
+	if (!ret)
+		*out = l;
+	return ret;
+}
+
+/* Of the root container's network namespace. What the stack has not, it does without. */
+static void apply_sysctls(struct loader *l)
+{
+	char *const *v = l->args.sysctls;
+	struct netstack *s;
+	char name[128];
+
+	if (!v || !*v || inet_stack_of(l->root->ns.net, &s))
+		return;
+	for (; *v; v++) {
+		const char *value = strchr(*v, '=');
+		size_t n = (size_t)(value - *v) - 4;
+		int ret = -ENOENT;
+
+		if (n < sizeof(name)) {
+			memcpy(name, *v + 4, n);
+			name[n] = 0;
+			ret = inet_sysctl_set(s, name, value + 1);
+		}
+		/* Every group may ping. */
+		if (ret && strncmp(*v, "net.ipv4.ping_group_range=", 26))
+			log_warn("linux.sysctl: %s: %s", *v, strerror(-ret));
 	}
-	start_init(&l, ns);
-	ret = pthread_create(&waiter, NULL, waiter_main, &l);
+}
+
+/* Before there is a link. */
+static int start_policy(struct loader *l, struct control_error *err)
+{
+	struct netstack *s;
+	int ret = inet_stack_of(l->root->ns.net, &s);
+
+	if (!ret)
+		ret = egress_start(s, l->args.egress, l->args.egress_log_fd, l->args.id);
+	return ret ? control_fail(err, ret, "egress policy: %s", strerror(-ret)) : 0;
+}
+
+int loader_run(struct loader *l, struct control_error *err, bool *program)
+{
+	const struct loader_args *a = &l->args;
+	unsigned nextra = a->spec->process.extra_files;
+	int *__free extra = calloc(nextra + 1, sizeof(int));
+	struct container_fds fds = {
+		.stdio = {a->stdio_fds[0], a->stdio_fds[1], a->stdio_fds[2]},
+		.extra = extra,
+		.gofer = a->gofer_fds,
+		.ngofer = a->ngofer,
+	};
+	int ret;
+
+	*program = false;
+	if (!extra)
+		return control_fail(err, ENOMEM, "no memory");
+	if (nextra)
+		memcpy(extra, a->extra_fds, nextra * sizeof(int));
+	ret = container_create(l, a->id, a->spec, &fds, err, program);
 	if (ret)
-		fail_errno(&l, "waiter thread", NULL, -ret);
-	link_send(link, LINK_STARTED, 0, NULL);
-	serve_link(&l);
+		return ret;
+	l->root = container_find(l, a->id, err);
+	if (!l->root)
+		return -ENOENT;
+	apply_sysctls(l);
+	if (a->host_sockets)
+		inet_host_enable(l->root->ns.net);
+	return a->links || a->host_sockets ? start_policy(l, err) : 0;
+}
+
+void loader_wait_for_start_signal(struct loader *l)
+{
+	for (;;) {
+		bool started;
+
+		mutex_lock(&l->lock);
+		started = l->start_signal;
+		mutex_unlock(&l->lock);
+		if (started)
+			return;
+		control_server_run(l->server);
+	}
+}
+
+int loader_wait_exit(struct loader *l)
+{
+	for (;;) {
+		bool exited;
+		int status;
+
+		mutex_lock(&l->lock);
+		exited = l->root_exited;
+		status = l->root_status;
+		mutex_unlock(&l->lock);
+		if (exited)
+			return status;
+		control_server_run(l->server);
+	}
+}
+
+void loader_give_up(struct loader *l)
+{
+	mutex_lock(&l->lock);
+	l->root_exited = l->start_signal = true;
+	l->root_status = EXIT_MOAT_FAILED << 8;
+	mutex_unlock(&l->lock);
+	control_server_stop(l->server);
+}
+
+void loader_destroy(struct loader *l)
+{
+	/* Containers, kernel and what runs in it stay until the process ends: they are its memory
+	 * and its children. */
+	control_server_free(l->server);
 }

@@ -2,18 +2,28 @@
 #include "boot/oci.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/capability.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/log.h"
+#include "boot/egress.h"
 #include "boot/json_bind.h"
+#include "boot/oci_host.h"
+#include "boot/oci_linux.h"
 #include "boot/oci_mounts.h"
+#include "boot/oci_pod.h"
+#include "boot/oci_process.h"
 
 static char *copy_string(struct json_bind *b, const char *s)
 {
@@ -27,7 +37,7 @@ static char *copy_string(struct json_bind *b, const char *s)
 	return copy;
 }
 
-static void parse_user(struct json_bind *b, json_t *process, struct sandbox_spec *spec)
+static void parse_user(struct json_bind *b, json_t *process, struct process_spec *spec)
 {
 	json_t *user = json_bind_object(b, process, "user", false), *groups, *v;
 	size_t i;
@@ -78,7 +88,9 @@ static uint64_t parse_cap_set(struct json_bind *b, json_t *caps, const char *key
 		if (!json_is_string(v))
 			json_bind_fail(b, "expected a string");
 		else if (cap_from_name(json_string_value(v), &cap) || cap > CAP_LAST_CAP)
-			json_bind_fail(b, "unknown capability '%s'", json_string_value(v));
+			/* As runc and crun: a bundle may name those of a newer kernel. */
+			log_warn("%s: %s: capability '%s' is unknown, ignored", b->file, b->path,
+				 json_string_value(v));
 		else
 			set |= 1ULL << cap;
 		json_bind_leave(b);
@@ -87,7 +99,7 @@ static uint64_t parse_cap_set(struct json_bind *b, json_t *caps, const char *key
 	return set;
 }
 
-static void parse_caps(struct json_bind *b, json_t *process, struct sandbox_spec *spec)
+static void parse_caps(struct json_bind *b, json_t *process, struct process_spec *spec)
 {
 	json_t *caps = json_bind_object(b, process, "capabilities", false);
 
@@ -101,8 +113,12 @@ static void parse_caps(struct json_bind *b, json_t *process, struct sandbox_spec
 	};
 	if (spec->caps.effective & ~spec->caps.permitted)
 		json_bind_fail(b, "effective has capabilities that permitted has not");
-	if (spec->caps.ambient & ~(spec->caps.permitted & spec->caps.inheritable))
-		json_bind_fail(b, "ambient needs its capabilities in permitted and inheritable");
+	/* `runc spec` lists ambient ones that are not inheritable, which the kernel would refuse to
+	 * raise (man 2 PR_CAP_AMBIENT); runc and crun do without them in silence, and so do we. */
+	spec->caps.ambient &= spec->caps.permitted & spec->caps.inheritable;
+	/* man 2 capset refuses it, and so runc and crun do. */
+	if (spec->caps.inheritable & ~spec->caps.bounding)
+		json_bind_fail(b, "inheritable has capabilities that bounding has not");
 	json_bind_leave(b);
 }
 
@@ -138,7 +154,7 @@ static int rlimit_from_name(const char *name)
 	return -1;
 }
 
-static void parse_one_rlimit(struct json_bind *b, json_t *v, struct sandbox_spec *spec,
+static void parse_one_rlimit(struct json_bind *b, json_t *v, struct process_spec *spec,
 			     unsigned *seen)
 {
 	const char *name;
@@ -167,7 +183,7 @@ static void parse_one_rlimit(struct json_bind *b, json_t *v, struct sandbox_spec
 		*seen |= 1u << resource;
 }
 
-static void parse_rlimits(struct json_bind *b, json_t *process, struct sandbox_spec *spec)
+static void parse_rlimits(struct json_bind *b, json_t *process, struct process_spec *spec)
 {
 	json_t *limits = json_bind_array(b, process, "rlimits", false), *v;
 	unsigned seen = 0;
@@ -183,12 +199,16 @@ static void parse_rlimits(struct json_bind *b, json_t *process, struct sandbox_s
 	json_bind_leave(b);
 }
 
-static void parse_process(struct json_bind *b, json_t *config, struct sandbox_spec *spec)
+/* What follows `process` is where we are. */
+static void parse_process(struct json_bind *b, json_t *process, struct process_spec *spec)
 {
-	json_t *process = json_bind_object(b, config, "process", true);
+	json_t *size = json_bind_object(b, process, "consoleSize", false);
 
-	json_bind_enter(b, "process");
 	spec->terminal = json_bind_bool(b, process, "terminal", false);
+	json_bind_enter(b, "consoleSize");
+	spec->rows = (uint16_t)json_bind_int(b, size, "height", 0, UINT16_MAX, 0);
+	spec->columns = (uint16_t)json_bind_int(b, size, "width", 0, UINT16_MAX, 0);
+	json_bind_leave(b);
 	spec->cwd = copy_string(b, json_bind_string(b, process, "cwd", true));
 	if (spec->cwd && *spec->cwd != '/') {
 		json_bind_enter(b, "cwd");
@@ -209,7 +229,8 @@ static void parse_process(struct json_bind *b, json_t *config, struct sandbox_sp
 	parse_rlimits(b, process, spec);
 	spec->no_new_privs = json_bind_bool(b, process, "noNewPrivileges", false);
 	spec->oom_score_adj = json_bind_int(b, process, "oomScoreAdj", -1000, 1000, 0);
-	json_bind_leave(b);
+	oci_parse_label(b, process, spec);
+	oci_parse_scheduling(b, process, spec);
 }
 
 static char *parse_name(struct json_bind *b, json_t *config, const char *key)
@@ -224,27 +245,6 @@ static char *parse_name(struct json_bind *b, json_t *config, const char *key)
 	return copy_string(b, name);
 }
 
-static void parse_linux(struct json_bind *b, json_t *config, struct sandbox_spec *spec)
-{
-	json_t *lin = json_bind_object(b, config, "linux", false);
-	json_t *resources, *memory;
-	int64_t limit;
-
-	json_bind_enter(b, "linux");
-	spec->masked_paths = json_bind_strings(b, lin, "maskedPaths", false, true);
-	spec->readonly_paths = json_bind_strings(b, lin, "readonlyPaths", false, true);
-	resources = json_bind_object(b, lin, "resources", false);
-	json_bind_enter(b, "resources");
-	memory = json_bind_object(b, resources, "memory", false);
-	json_bind_enter(b, "memory");
-	limit = json_bind_int(b, memory, "limit", -1, INT64_MAX, -1);
-	if (limit > 0)
-		spec->memory = limit;
-	json_bind_leave(b);
-	json_bind_leave(b);
-	json_bind_leave(b);
-}
-
 /* A hook that does not run would be a promise broken in silence. */
 static void refuse_hooks(struct json_bind *b, json_t *config)
 {
@@ -253,7 +253,7 @@ static void refuse_hooks(struct json_bind *b, json_t *config)
 
 	json_object_foreach(hooks, key, v)
 	{
-		if (json_is_array(v) && !json_array_size(v))
+		if (json_is_null(v) || (json_is_array(v) && !json_array_size(v)))
 			continue;
 		json_bind_enter(b, "hooks");
 		json_bind_enter(b, key);
@@ -263,9 +263,35 @@ static void refuse_hooks(struct json_bind *b, json_t *config)
 	}
 }
 
-static void parse_config(struct json_bind *b, json_t *config, struct sandbox_spec *spec)
+/* Whoever starts the runtime may have said what holds; a container's own wish does not change that.
+ */
+static void parse_egress(struct json_bind *b, json_t *annotations, struct sandbox_spec *spec)
+{
+	json_t *v = json_object_get(annotations, EGRESS_ANNOTATION);
+	char err[256];
+
+	if (!v || b->failed)
+		return;
+	json_bind_enter(b, "annotations");
+	json_bind_enter(b, EGRESS_ANNOTATION);
+	if (spec->egress_given)
+		log_warn("%s: %s: --egress holds", b->file, b->path);
+	else if (!spec->egress && !(spec->egress = calloc(1, sizeof(*spec->egress))))
+		json_bind_fail(b, "out of memory");
+	else if (!json_is_string(v))
+		json_bind_fail(b, "expected a string");
+	else if (egress_parse(json_string_value(v), json_string_length(v), "policy", spec->egress,
+			      err, sizeof(err)))
+		json_bind_fail(b, "%s", err);
+	json_bind_leave(b);
+	json_bind_leave(b);
+}
+
+static void parse_config(struct json_bind *b, json_t *config, struct sandbox_spec *spec,
+			 struct oci_host *host)
 {
 	const char *version;
+	json_t *process;
 
 	if (!json_is_object(config)) {
 		json_bind_fail(b, "expected an object");
@@ -277,13 +303,23 @@ static void parse_config(struct json_bind *b, json_t *config, struct sandbox_spe
 		json_bind_fail(b, "version '%s' is not supported; 1.x is", version);
 		json_bind_leave(b);
 	}
-	parse_process(b, config, spec);
+	process = json_bind_object(b, config, "process", true);
+	json_bind_enter(b, "process");
+	parse_process(b, process, &spec->container.process);
+	json_bind_leave(b);
 	oci_parse_root(b, config, spec);
 	oci_parse_mounts(b, config, spec);
-	spec->hostname = parse_name(b, config, "hostname");
-	spec->domainname = parse_name(b, config, "domainname");
-	parse_linux(b, config, spec);
-	refuse_hooks(b, config);
+	spec->container.hostname = parse_name(b, config, "hostname");
+	spec->container.domainname = parse_name(b, config, "domainname");
+	oci_parse_linux(b, config, spec);
+	oci_parse_shared_pids(b, json_object_get(config, "linux"), &spec->container);
+	oci_apply_mount_hints(b, json_bind_object(b, config, "annotations", false),
+			      &spec->container);
+	parse_egress(b, json_bind_object(b, config, "annotations", false), spec);
+	if (host)
+		oci_host_parse(b, config, &spec->container.process, host);
+	else
+		refuse_hooks(b, config);
 }
 
 static bool is_digit(char c)
@@ -320,39 +356,115 @@ static char *with_big_integers_as_reals(const char *text, size_t len, size_t *ou
 	return out;
 }
 
-int oci_parse(const char *text, size_t len, struct sandbox_spec *spec, char *err, size_t errlen)
+/* The document in text; NULL with a message. `name` is that of the file. */
+static json_t *load(const char *text, size_t len, const char *name, char *err, size_t errlen)
 {
-	struct json_bind b;
-	json_error_t where;
 	size_t copy_len;
 	char *__free copy = with_big_integers_as_reals(text, len, &copy_len);
-	json_t *config;
+	json_error_t where;
+	json_t *j;
 
 	if (!copy) {
-		snprintf(err, errlen, "config.json: %s", strerror(ENOMEM));
-		return -ENOMEM;
+		snprintf(err, errlen, "%s: %s", name, strerror(ENOMEM));
+		return NULL;
 	}
-	config = json_loadb(copy, copy_len, JSON_REJECT_DUPLICATES, &where);
-	json_bind_init(&b, "config.json", err, errlen);
-	if (!config) {
-		snprintf(err, errlen, "config.json: line %d, column %d: %s", where.line,
-			 where.column, where.text);
+	j = json_loadb(copy, copy_len, JSON_REJECT_DUPLICATES, &where);
+	if (!j)
+		snprintf(err, errlen, "%s: line %d, column %d: %s", name, where.line, where.column,
+			 where.text);
+	return j;
+}
+
+int oci_parse_with_host(const char *text, size_t len, struct sandbox_spec *spec,
+			struct oci_host *host, char *err, size_t errlen)
+{
+	json_t *config = load(text, len, "config.json", err, errlen);
+	struct json_bind b;
+
+	if (!config)
 		return -EINVAL;
-	}
-	parse_config(&b, config, spec);
+	json_bind_init(&b, "config.json", err, errlen);
+	parse_config(&b, config, spec, host);
 	json_decref(config);
 	return b.failed ? -EINVAL : 0;
+}
+
+int oci_parse(const char *text, size_t len, struct sandbox_spec *spec, char *err, size_t errlen)
+{
+	return oci_parse_with_host(text, len, spec, NULL, err, errlen);
+}
+
+int oci_parse_process(const char *text, size_t len, struct process_spec *spec, char *err,
+		      size_t errlen)
+{
+	json_t *process = load(text, len, "process", err, errlen);
+	struct json_bind b;
+
+	if (!process)
+		return -EINVAL;
+	json_bind_init(&b, "process", err, errlen);
+	if (!json_is_object(process))
+		json_bind_fail(&b, "expected an object");
+	else
+		parse_process(&b, process, spec);
+	json_decref(process);
+	return b.failed ? -EINVAL : 0;
+}
+
+/* Opens a directory of the container's root, by its symlinks. */
+static int open_in_root(const char *root, const char *target)
+{
+	struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
+			       .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+	int __close_fd dir = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd;
+
+	if (dir < 0)
+		return -errno;
+	fd = (int)syscall(SYS_openat2, dir, target, &how, sizeof(how));
+	return fd < 0 ? -errno : fd;
+}
+
+/* A tmpfs with what the root has there is that directory under a layer in memory. Where there is
+ * none, or it cannot be told, it is an empty tmpfs. */
+static int resolve_copy_up(const char *root, struct spec_mount *m)
+{
+	int __close_fd fd = open_in_root(root, m->target);
+	char link[64], path[PATH_MAX];
+	size_t len = strlen(root);
+	ssize_t n;
+
+	m->copy_up = false;
+	if (fd < 0)
+		return 0;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof(path) - 1);
+	if (n < 0)
+		return -errno;
+	path[n] = 0;
+	if (strncmp(path, root, len) || (path[len] != '/' && strcmp(root, "/")))
+		return 0;
+	free(m->source);
+	m->source = strdup(path);
+	m->kind = MOUNT_HOST;
+	m->overlay = true;
+	return m->source ? 0 : -ENOMEM;
 }
 
 int oci_resolve(struct sandbox_spec *spec, const char *bundle, char *err, size_t errlen)
 {
 	struct stat st;
+	int error;
 
-	for (unsigned i = 0; i < spec->nmounts; i++) {
-		struct spec_mount *m = &spec->mounts[i];
+	for (unsigned i = 0; i < spec->container.nmounts; i++) {
+		struct spec_mount *m = &spec->container.mounts[i];
 		char path[PATH_MAX], *resolved;
 		bool absolute;
 
+		if (m->copy_up && resolve_copy_up(spec->container.mounts[0].source, m)) {
+			snprintf(err, errlen, "config.json: mount at %s: tmpcopyup", m->target);
+			return -EIO;
+		}
 		if (m->kind != MOUNT_HOST)
 			continue;
 		absolute = m->source[0] == '/';
@@ -377,5 +489,10 @@ int oci_resolve(struct sandbox_spec *spec, const char *bundle, char *err, size_t
 		free(m->source);
 		m->source = resolved;
 	}
-	return 0;
+	error = spec->container.nmounts ? spec_default_home(&spec->container.process,
+							    spec->container.mounts[0].source)
+					: 0;
+	if (error)
+		snprintf(err, errlen, "config.json: process.env: %s", strerror(-error));
+	return error;
 }

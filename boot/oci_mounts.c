@@ -17,9 +17,9 @@ void oci_parse_root(struct json_bind *b, json_t *config, struct sandbox_spec *sp
 	path = json_bind_string(b, root, "path", true);
 	if (path && !*path)
 		json_bind_fail(b, "path is empty");
-	spec->root_readonly = json_bind_bool(b, root, "readonly", false);
+	spec->container.root_readonly = json_bind_bool(b, root, "readonly", false);
 	if (!b->failed) {
-		if (spec_add_mount(spec, MOUNT_HOST, path, "/", NULL, 0, NULL, &m))
+		if (spec_add_mount(&spec->container, MOUNT_HOST, path, "/", NULL, 0, NULL, &m))
 			json_bind_fail(b, "out of memory");
 		else
 			m->overlay = true;
@@ -34,6 +34,7 @@ static const struct option_flag {
 	unsigned long set, clear;
 } option_flags[] = {
 	{"defaults", 0, 0},
+	{"tmpcopyup", 0, 0}, /* see split_options() */
 	{"ro", MS_RDONLY, 0},
 	{"rw", 0, MS_RDONLY},
 	{"nosuid", MS_NOSUID, 0},
@@ -54,6 +55,22 @@ static const struct option_flag {
 	{"async", 0, MS_SYNCHRONOUS},
 	{"bind", MS_BIND, 0},
 	{"rbind", MS_BIND | MS_REC, 0},
+	/* A volume comes without what is mounted below it: all of it is the top. */
+	{"rro", MS_RDONLY, 0},
+	{"rrw", 0, MS_RDONLY},
+	{"rnosuid", MS_NOSUID, 0},
+	{"rsuid", 0, MS_NOSUID},
+	{"rnodev", MS_NODEV, 0},
+	{"rdev", 0, MS_NODEV},
+	{"rnoexec", MS_NOEXEC, 0},
+	{"rexec", 0, MS_NOEXEC},
+	/* Of file systems that keep times and labels otherwise than the sentry does. */
+	{"lazytime", 0, 0},
+	{"nolazytime", 0, 0},
+	{"iversion", 0, 0},
+	{"noiversion", 0, 0},
+	{"mand", 0, 0},
+	{"nomand", 0, 0},
 	/* Propagation to and from the host is not moat's to give: nothing crosses the boundary. */
 	{"private", 0, 0},
 	{"rprivate", 0, 0},
@@ -65,6 +82,11 @@ static const struct option_flag {
 	{"runbindable", 0, 0},
 };
 
+const char *oci_mount_option(unsigned i)
+{
+	return i < ARRAY_SIZE(option_flags) ? option_flags[i].name : NULL;
+}
+
 static const struct option_flag *find_flag(const char *name)
 {
 	for (unsigned i = 0; i < ARRAY_SIZE(option_flags); i++)
@@ -73,8 +95,20 @@ static const struct option_flag *find_flag(const char *name)
 	return NULL;
 }
 
-/* Splits options into flags and the file system's own, comma-separated (malloc'd, or NULL). */
-static char *split_options(struct json_bind *b, char **options, unsigned long *flags)
+/* What would show the container other files, or permit more, if it were ignored. */
+static bool is_unsupported(const char *option)
+{
+	static const char *const names[] = {"idmap", "ridmap", "nosymfollow", "rnosymfollow"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(names[i], option))
+			return true;
+	return false;
+}
+
+/* Splits options into flags and the file system's own, and runc's tmpcopyup, comma-separated
+ * (malloc'd, or NULL). */
+static char *split_options(struct json_bind *b, char **options, unsigned long *flags, bool *copy_up)
 {
 	char *rest = NULL;
 	size_t len = 0;
@@ -84,8 +118,13 @@ static char *split_options(struct json_bind *b, char **options, unsigned long *f
 		size_t n = strlen(*o);
 		char *grown;
 
+		if (is_unsupported(*o)) {
+			json_bind_fail(b, "option '%s' is not supported", *o);
+			break;
+		}
 		if (f) {
 			*flags = (*flags | f->set) & ~f->clear;
+			*copy_up = *copy_up || !strcmp(*o, "tmpcopyup");
 			continue;
 		}
 		grown = realloc(rest, len + n + 2);
@@ -138,11 +177,24 @@ static const char *internal_type(const char *type, const char *source, const cha
 	return NULL;
 }
 
+/* Files would belong to others than is asked for. */
+static void check_mappings(struct json_bind *b, json_t *mount, const char *key)
+{
+	json_t *list = json_bind_array(b, mount, key, false), *m;
+	size_t i;
+
+	json_array_foreach(list, i, m) if (!json_is_object(m) ||
+					   !json_equal(json_object_get(m, "containerID"),
+						       json_object_get(m, "hostID")))
+		json_bind_fail(b, "%s: ids can only be the host's own", key);
+}
+
 static void parse_one(struct json_bind *b, json_t *mount, struct sandbox_spec *spec)
 {
 	const char *target, *source, *type, *internal;
 	unsigned long flags = 0;
 	char **options, *data;
+	bool copy_up = false;
 	int ret = 0;
 
 	if (!json_is_object(mount)) {
@@ -153,7 +205,9 @@ static void parse_one(struct json_bind *b, json_t *mount, struct sandbox_spec *s
 	source = json_bind_string(b, mount, "source", false);
 	type = json_bind_string(b, mount, "type", false);
 	options = json_bind_strings(b, mount, "options", false, false);
-	data = split_options(b, options, &flags);
+	check_mappings(b, mount, "uidMappings");
+	check_mappings(b, mount, "gidMappings");
+	data = split_options(b, options, &flags, &copy_up);
 	if (target && *target != '/')
 		json_bind_fail(b, "destination is not an absolute path");
 	if (!b->failed) {
@@ -165,19 +219,21 @@ static void parse_one(struct json_bind *b, json_t *mount, struct sandbox_spec *s
 		if (internal) {
 			if (!strcmp(internal, "devtmpfs"))
 				keep_mode_only(data);
-			ret = spec_add_mount(spec, MOUNT_INTERNAL, source ? source : internal,
-					     target, internal, flags, data && *data ? data : NULL,
-					     &m);
+			ret = spec_add_mount(&spec->container, MOUNT_INTERNAL,
+					     source ? source : internal, target, internal, flags,
+					     data && *data ? data : NULL, &m);
 			/* Programs that look for it get on without, and every bundle names it. */
 			if (!ret)
 				m->optional = !strcmp(internal, "mqueue");
+			if (!ret)
+				m->copy_up = copy_up && !strcmp(internal, "tmpfs");
 		} else if (!bind) {
 			json_bind_fail(b, "no file system '%s'", type ? type : "");
 		} else if (!source || !*source) {
 			json_bind_fail(b, "a bind mount needs a source");
 		} else {
-			ret = spec_add_mount(spec, MOUNT_HOST, source, target, NULL, flags, NULL,
-					     NULL);
+			ret = spec_add_mount(&spec->container, MOUNT_HOST, source, target, NULL,
+					     flags, NULL, NULL);
 		}
 	}
 	if (ret)
@@ -204,10 +260,10 @@ void oci_parse_mounts(struct json_bind *b, json_t *config, struct sandbox_spec *
 		json_bind_leave(b);
 	}
 	json_bind_leave(b);
-	for (unsigned n = 0; n < spec->nmounts; n++)
-		dev = dev || !strcmp(spec->mounts[n].target, "/dev");
+	for (unsigned n = 0; n < spec->container.nmounts; n++)
+		dev = dev || !strcmp(spec->container.mounts[n].target, "/dev");
 	if (!dev && !b->failed &&
-	    spec_add_mount(spec, MOUNT_INTERNAL, "devtmpfs", "/dev", "devtmpfs", MS_NOSUID,
-			   "mode=755", NULL))
+	    spec_add_mount(&spec->container, MOUNT_INTERNAL, "devtmpfs", "/dev", "devtmpfs",
+			   MS_NOSUID, "mode=755", NULL))
 		json_bind_fail(b, "out of memory");
 }

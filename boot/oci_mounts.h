@@ -9,5 +9,7 @@
 void oci_parse_root(struct json_bind *b, json_t *config, struct sandbox_spec *spec);
 /* The others in their order, and a /dev if none of them is one. */
 void oci_parse_mounts(struct json_bind *b, json_t *config, struct sandbox_spec *spec);
+/* The i-th option that any mount may have; NULL behind the last. */
+const char *oci_mount_option(unsigned i);
 
 #endif

@@ -1,30 +1,43 @@
-/* Building and freeing a sandbox_spec; default mounts; users of a root file system. */
+/* Building and freeing specifications; default mounts. Users are in spec_user.c. */
 #include "boot/spec.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
-#include <linux/capability.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/fds.h"
+#include "netstack/egress.h"
+
+void process_spec_init(struct process_spec *p)
+{
+	memset(p, 0, sizeof(*p));
+	p->umask = 022;
+	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
+		if (getrlimit(i, &p->rlim[i]))
+			p->rlim[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
+}
+
+void container_spec_init(struct container_spec *c)
+{
+	memset(c, 0, sizeof(*c));
+	process_spec_init(&c->process);
+}
 
 void spec_init(struct sandbox_spec *spec)
 {
 	memset(spec, 0, sizeof(*spec));
-	spec->umask = 022;
-	spec->log_fd = -1;
-	spec->platform = "systrap";
+	container_spec_init(&spec->container);
+	spec->log_fd = spec->egress_log_fd = -1;
+	spec->path_listener = spec->abstract_listener = spec->controller = -1;
 	for (int i = 0; i < 3; i++)
 		spec->stdio[i] = i;
-	for (int i = 0; i < (int)RLIM_NLIMITS; i++)
-		if (getrlimit(i, &spec->rlim[i]))
-			spec->rlim[i] = (struct rlimit){RLIM_INFINITY, RLIM_INFINITY};
 }
 
 static void strv_free_all(char **v)
@@ -34,23 +47,44 @@ static void strv_free_all(char **v)
 	free(v);
 }
 
+void process_spec_free(struct process_spec *p)
+{
+	strv_free_all(p->argv);
+	strv_free_all(p->envp);
+	free(p->groups);
+	free(p->cwd);
+	free(p->seccomp);
+	free(p->label);
+}
+
+void container_spec_free(struct container_spec *c)
+{
+	process_spec_free(&c->process);
+	strv_free_all(c->masked_paths);
+	strv_free_all(c->readonly_paths);
+	for (unsigned i = 0; i < c->nmounts; i++) {
+		free(c->mounts[i].source);
+		free(c->mounts[i].target);
+		free(c->mounts[i].fstype);
+		free(c->mounts[i].options);
+		free(c->mounts[i].shared);
+	}
+	free(c->mounts);
+	free(c->hostname);
+	free(c->domainname);
+}
+
 void spec_free(struct sandbox_spec *spec)
 {
-	strv_free_all(spec->argv);
-	strv_free_all(spec->envp);
-	strv_free_all(spec->masked_paths);
-	strv_free_all(spec->readonly_paths);
-	for (unsigned i = 0; i < spec->nmounts; i++) {
-		free(spec->mounts[i].source);
-		free(spec->mounts[i].target);
-		free(spec->mounts[i].fstype);
-		free(spec->mounts[i].options);
-	}
-	free(spec->mounts);
-	free(spec->groups);
-	free(spec->cwd);
-	free(spec->hostname);
-	free(spec->domainname);
+	free(spec->netns);
+	if (spec->egress)
+		net_egress_free(spec->egress);
+	free(spec->egress);
+	close_fd_ptr(&spec->egress_log_fd);
+	strv_free_all(spec->publish);
+	strv_free_all(spec->sysctls);
+	container_spec_free(&spec->container);
+	free(spec->id);
 }
 
 static char *dup_or_null(const char *s)
@@ -58,7 +92,7 @@ static char *dup_or_null(const char *s)
 	return s ? strdup(s) : NULL;
 }
 
-int spec_add_mount(struct sandbox_spec *spec, enum spec_mount_kind kind, const char *source,
+int spec_add_mount(struct container_spec *spec, enum spec_mount_kind kind, const char *source,
 		   const char *target, const char *fstype, unsigned long flags, const char *options,
 		   struct spec_mount **out)
 {
@@ -76,14 +110,13 @@ int spec_add_mount(struct sandbox_spec *spec, enum spec_mount_kind kind, const c
 		.fstype = dup_or_null(fstype),
 		.options = dup_or_null(options),
 		.flags = flags,
-		.gofer = -1,
 	};
 	if (out)
 		*out = m;
 	return 0;
 }
 
-int spec_add_default_mounts(struct sandbox_spec *spec)
+int spec_add_default_mounts(struct container_spec *spec)
 {
 	static const struct {
 		const char *fstype, *target, *options;
@@ -142,7 +175,7 @@ static void unescape_octal(char *s)
 	*out = 0;
 }
 
-static bool is_below_internal(const struct sandbox_spec *spec, const char *target)
+static bool is_below_internal(const struct container_spec *spec, const char *target)
 {
 	for (unsigned i = 0; i < spec->nmounts; i++) {
 		const struct spec_mount *m = &spec->mounts[i];
@@ -155,7 +188,19 @@ static bool is_below_internal(const struct sandbox_spec *spec, const char *targe
 	return false;
 }
 
-int spec_add_host_submounts(struct sandbox_spec *spec, const char *root)
+/* True if a mount can be shown: there, and a folder that the caller may enter. What only others may
+ * see (a container engine's mounts, to an ordinary user) is left out. */
+static bool may_show(const char *point, bool *is_folder)
+{
+	struct stat st;
+
+	if (stat(point, &st))
+		return false;
+	*is_folder = S_ISDIR(st.st_mode);
+	return *is_folder ? !access(point, X_OK) : S_ISREG(st.st_mode) && !access(point, R_OK);
+}
+
+int spec_add_host_submounts(struct container_spec *spec, const char *root)
 {
 	size_t rootlen = strcmp(root, "/") ? strlen(root) : 0;
 	FILE *f = fopen("/proc/self/mountinfo", "re");
@@ -169,6 +214,7 @@ int spec_add_host_submounts(struct sandbox_spec *spec, const char *root)
 		char point[PATH_MAX], type[64];
 		char *dash = strstr(line, " - ");
 		struct spec_mount *m;
+		bool is_folder;
 
 		if (!dash || sscanf(line, "%*d %*d %*s %*s %4095s", point) != 1 ||
 		    sscanf(dash, " - %63s", type) != 1)
@@ -176,167 +222,21 @@ int spec_add_host_submounts(struct sandbox_spec *spec, const char *root)
 		unescape_octal(point);
 		if (strncmp(point, root, rootlen) || point[rootlen] != '/' || !point[rootlen + 1] ||
 		    is_pseudo_fs(type) || is_below_internal(spec, point + rootlen) ||
-		    access(point, F_OK))
+		    !may_show(point, &is_folder))
 			continue;
 		ret = spec_add_mount(spec, MOUNT_HOST, point, point + rootlen, NULL, 0, NULL, &m);
-		if (!ret)
+		/* A file that something is mounted on (a container's /etc/hosts) is read-only: an
+		 * overlay is made of folders. */
+		if (ret)
+			break;
+		if (is_folder)
 			m->overlay = true;
+		else
+			m->flags = MS_RDONLY;
+		/* Hosts mount and unmount all the time. */
+		m->optional = true;
 	}
 	free(line);
 	fclose(f);
 	return ret;
-}
-
-/* --- users ---------------------------------------------------------------------------------- */
-
-/* Opens rootfs/etc/NAME without leaving rootfs through a symbolic link. */
-static FILE *open_etc(const char *rootfs, const char *name)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	if (snprintf(path, sizeof(path), "%s/etc/%s", rootfs, name) >= (int)sizeof(path))
-		return NULL;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	return fd < 0 ? NULL : fdopen(fd, "re");
-}
-
-static bool parse_id(const char *s, uint32_t *id)
-{
-	char *end;
-	unsigned long v;
-
-	if (!isdigit((unsigned char)*s))
-		return false;
-	errno = 0;
-	v = strtoul(s, &end, 10);
-	if (*end || errno || v >= UINT32_MAX)
-		return false;
-	*id = (uint32_t)v;
-	return true;
-}
-
-/* The entry of passwd whose name, or else uid, is `user`. */
-static bool find_user(const char *rootfs, const char *user, char *name, size_t namelen, uid_t *uid,
-		      gid_t *gid, char **home)
-{
-	FILE *f = open_etc(rootfs, "passwd");
-	char *line = NULL;
-	size_t size = 0;
-	uint32_t wanted = 0;
-	bool by_id = parse_id(user, &wanted), found = false;
-
-	while (f && !found && getline(&line, &size, f) > 0) {
-		char *save, *p = line, *field[7] = {0};
-		uint32_t u, g;
-
-		line[strcspn(line, "\n")] = 0;
-		for (int i = 0; i < 7 && (save = strsep(&p, ":")); i++)
-			field[i] = save;
-		if (!field[5] || !parse_id(field[2], &u) || !parse_id(field[3], &g))
-			continue;
-		if (strcmp(field[0], user) && !(by_id && u == wanted))
-			continue;
-		snprintf(name, namelen, "%s", field[0]);
-		*uid = u;
-		*gid = g;
-		if (home) {
-			free(*home);
-			*home = strdup(field[5]);
-		}
-		found = true;
-	}
-	free(line);
-	if (f)
-		fclose(f);
-	return found;
-}
-
-/* Walks group: sets *gid if an entry is named `group`; appends the groups that list `member`. */
-static int scan_groups(struct sandbox_spec *spec, const char *rootfs, const char *group,
-		       const char *member, bool *found)
-{
-	FILE *f = open_etc(rootfs, "group");
-	char *line = NULL;
-	size_t size = 0;
-	int ret = 0;
-
-	while (f && !ret && getline(&line, &size, f) > 0) {
-		char *p = line, *name, *members, *m;
-		uint32_t g;
-
-		line[strcspn(line, "\n")] = 0;
-		name = strsep(&p, ":");
-		strsep(&p, ":");
-		m = strsep(&p, ":");
-		members = p;
-		if (!m || !parse_id(m, &g))
-			continue;
-		if (group && !strcmp(name, group)) {
-			spec->gid = g;
-			*found = true;
-		}
-		while (member && *member && members && (m = strsep(&members, ","))) {
-			gid_t *groups;
-
-			if (strcmp(m, member))
-				continue;
-			groups = realloc(spec->groups, (spec->ngroups + 1) * sizeof(gid_t));
-			if (!groups) {
-				ret = -ENOMEM;
-				break;
-			}
-			spec->groups = groups;
-			groups[spec->ngroups++] = g;
-		}
-	}
-	free(line);
-	if (f)
-		fclose(f);
-	return ret;
-}
-
-int spec_set_user(struct sandbox_spec *spec, const char *rootfs, const char *user, char **home,
-		  char *err, size_t errlen)
-{
-	char buf[256], name[256] = "";
-	char *group;
-	bool known, found = false;
-	int ret;
-
-	if (snprintf(buf, sizeof(buf), "%s", user) >= (int)sizeof(buf))
-		return -ENAMETOOLONG;
-	group = strchr(buf, ':');
-	if (group)
-		*group++ = 0;
-	known = find_user(rootfs, buf, name, sizeof(name), &spec->uid, &spec->gid, home);
-	if (!known) {
-		if (!parse_id(buf, &spec->uid)) {
-			snprintf(err, errlen, "no user \"%s\" in %s/etc/passwd", buf, rootfs);
-			return -ENOENT;
-		}
-		spec->gid = 0;
-	}
-	if (group && parse_id(group, &spec->gid)) {
-		found = true;
-		group = NULL;
-	}
-	ret = scan_groups(spec, rootfs, group, name, &found);
-	if (ret)
-		return ret;
-	if (group && !found) {
-		snprintf(err, errlen, "no group \"%s\" in %s/etc/group", group, rootfs);
-		return -ENOENT;
-	}
-	return 0;
-}
-
-void spec_set_default_caps(struct sandbox_spec *spec)
-{
-	uint64_t all = (1ULL << (CAP_LAST_CAP + 1)) - 1;
-
-	memset(&spec->caps, 0, sizeof(spec->caps));
-	spec->caps.bounding = all;
-	if (spec->uid == 0)
-		spec->caps.permitted = spec->caps.effective = all;
 }

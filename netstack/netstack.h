@@ -9,7 +9,8 @@
  * Calls. No call blocks: what would wait returns -EAGAIN (or -EINPROGRESS for connect), and the
  * endpoint's callback tells when to try again. Any thread may call anything at any time. All
  * functions return 0 or a count, or a negative errno with the meaning that Linux gives it. The
- * embedder checks privileges (ports below 1024, raw and packet endpoints, configuration) itself.
+ * embedder checks privileges (ports below ipv4.ip_unprivileged_port_start, raw and packet
+ * endpoints, configuration) itself.
  *
  * Callbacks (readiness, configuration events, link transmit of custom links' flush) run on the
  * thread whose call or input caused them, at the end of that call, with no lock of the stack held;
@@ -304,7 +305,7 @@ enum net_fd_mode net_link_fd_mode(struct net_link *l, int *why);
 /*
  * Gives a received frame to the stack (custom links); consumes the buffer. Runs the whole input
  * path on this thread. Frames start with the Ethernet header. GSO and checksum state are taken
- * from the buffer (netstack/nbuf.h).
+ * from the buffer (netstack/buffer/nbuf.h).
  */
 void net_link_input(struct net_link *l, struct nbuf *b);
 /* The same for frames that lie in memory; copies them. -ENOBUFS at the memory limit. */

@@ -18,7 +18,7 @@ install_missing() {
 }
 
 BUILD_PACKAGES="gcc libc6-dev make cmake ninja-build pkg-config libseccomp-dev libjansson-dev
-	libcap-dev libbsd-dev libzydis-dev liburing-dev"
+	libcap-dev libbsd-dev libnl-3-dev libnl-route-3-dev libzydis-dev liburing-dev protobuf-c-compiler libprotobuf-c-dev"
 
 # build PRESET FOLDER [TARGET]: configures once, builds what changed.
 build() {

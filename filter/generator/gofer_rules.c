@@ -9,10 +9,11 @@
 
 #include "generator.h"
 
-#define ALLOW_KIND(name, kind)                                                                     \
+#define KIND(kind)                                                                                 \
 	{                                                                                          \
-		.nr = SCMP_SYS(name), CHECK_EQUAL, 2, S_IFMT, (kind)                               \
+		2, S_IFMT, (kind)                                                                  \
 	}
+#define ALLOW_KIND(name, kind) ALLOW_1(name, KIND(kind))
 
 static const struct rule rules[] = {
 	ALLOW(recvmsg),
@@ -81,12 +82,12 @@ static const struct rule rules[] = {
 
 static const struct refusal refusals[] = {
 	/* fchmodat2: libseccomp 2.5 does not know its name; older kernels do not have it */
-	{452, ENOSYS},
+	{.nr = 452, .err = ENOSYS},
 };
 
 const struct rule_set gofer_rules = {
-	rules,
-	sizeof(rules) / sizeof(rules[0]),
-	refusals,
-	sizeof(refusals) / sizeof(refusals[0]),
+	.rules = rules,
+	.nrules = sizeof(rules) / sizeof(rules[0]),
+	.refusals = refusals,
+	.nrefusals = sizeof(refusals) / sizeof(refusals[0]),
 };

@@ -15,5 +15,6 @@ void devtmpfs_init(void);
 void devpts_init(void);
 void mqueue_init(void);
 void cgroupfs_init(void);
+void pipe_init(void); /* fifos */
 
 #endif

@@ -4,8 +4,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "sentry/mm/mman.h"
-#include "sentry/mm/vma.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/mm/mm_internal.h"
+#include "sentry/mm/vma_internal.h"
 
 /* The page fault's error code (Intel SDM vol. 3, 4.7). */
 #define PF_WRITE 0x2
@@ -35,7 +36,7 @@ static bool access_allowed(const struct vm_area *vma, uint32_t error)
 /* Grows the stack-like VMA above addr down to it. */
 static int grow_down(struct mm *mm, struct platform_ctx *ctx, struct vm_area *vma, uint64_t addr)
 {
-	uint64_t start = addr & PAGE_MASK, limit = mm_rlimit(RLIMIT_STACK), step;
+	uint64_t start = addr & PAGE_MASK, limit = current_rlimit(RLIMIT_STACK), step;
 	struct vm_area *prev = vma_prev(vma);
 	uint64_t floor = prev ? prev->end : GUEST_MMAP_MIN;
 	int ret;

@@ -3,9 +3,11 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/mm/mman.h"
-#include "sentry/mm/vma.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/mm/mm_internal.h"
+#include "sentry/mm/vma_internal.h"
 
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22
@@ -136,6 +138,19 @@ static int apply(struct mm *mm, struct platform_ctx *ctx, struct vm_area **vma, 
 	return ret;
 }
 
+/* A stack and its guard page, for one, are two mappings: one order to the stub does for both. Moves
+ * *vma on to the last that can be done together with it, without a hole before `end`. */
+static void join_neighbours(struct vm_area **vma, uint64_t end, int advice)
+{
+	struct vm_area *next;
+
+	if (advice != MADV_DONTNEED || check_vma(*vma, advice) || (*vma)->prot & PROT_EXEC)
+		return;
+	while ((*vma)->end < end && (next = vma_next(*vma)) && next->start == (*vma)->end &&
+	       !check_vma(next, advice) && !(next->prot & PROT_EXEC))
+		*vma = next;
+}
+
 /* MADV_POPULATE_*: unlike other advice it ends at the first hole, and can take long: step by step.
  */
 static int populate_advice(struct mm *mm, struct platform_ctx *ctx, uint64_t at, uint64_t end,
@@ -202,6 +217,7 @@ int mm_madvise(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t 
 			unmapped = -ENOMEM;
 			at = vma->start;
 		}
+		join_neighbours(&vma, end, advice);
 		upto = MIN(vma->end, end);
 		ret = apply(mm, ctx, &vma, at, upto, advice);
 		if (ret)
@@ -276,22 +292,32 @@ static int set_locked(struct mm *mm, uint64_t start, uint64_t end, bool lock)
 /* The page range that a lock call means: it rounds its address down. */
 static int lock_range(uint64_t addr, uint64_t len, uint64_t *start, uint64_t *end)
 {
+	/* A length that wraps around when it is rounded is none, as in Linux. */
 	*start = addr & PAGE_MASK;
-	if (__builtin_add_overflow(addr, len, end) || *end > -PAGE_SIZE)
-		return -EINVAL;
-	*end = ROUND_UP(*end, PAGE_SIZE);
-	return 0;
+	*end = *start + ROUND_UP(len + (addr - *start), PAGE_SIZE);
+	return *end < *start ? -EINVAL : 0;
 }
 
 static int mlock_range(struct mm *mm, uint64_t start, uint64_t end)
 {
 	COMMAND_GUARD(&mm->lock);
 	if (!mm_may_lock(mm, MIN(unlocked_bytes(mm, start, end), GUEST_TASK_SIZE)) ||
-	    (mm_rlimit(RLIMIT_MEMLOCK) < end - start && !capable(CAP_IPC_LOCK)))
+	    (current_rlimit(RLIMIT_MEMLOCK) < end - start && !capable(CAP_IPC_LOCK)))
 		return -ENOMEM;
 	if (!vma_range_mapped(mm, start, end))
 		return -ENOMEM;
 	return set_locked(mm, start, end, true);
+}
+
+static bool range_has_none(struct mm *mm, uint64_t start, uint64_t end)
+{
+	struct vm_area *vma;
+
+	COMMAND_GUARD(&mm->lock);
+	for (vma = vma_find(mm, start); vma && vma->start < end; vma = vma_next(vma))
+		if (vma->prot == PROT_NONE)
+			return true;
+	return false;
 }
 
 int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t len, bool onfault)
@@ -299,15 +325,17 @@ int mm_mlock(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t le
 	uint64_t start, end;
 	int ret;
 
-	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+	if (!current_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
 		return -EPERM;
 	ret = lock_range(addr, len, &start, &end);
 	if (ret || start == end)
 		return ret;
 	ret = mlock_range(mm, start, end);
-	if (!ret && !onfault)
-		mm_populate(mm, ctx, start, end);
-	return ret;
+	if (ret || onfault)
+		return ret;
+	mm_populate(mm, ctx, start, end);
+	/* What cannot be read cannot be brought in, though it is locked now. */
+	return range_has_none(mm, start, end) ? -ENOMEM : 0;
 }
 
 int mm_munlock(struct mm *mm, uint64_t addr, uint64_t len)
@@ -327,7 +355,7 @@ static int lock_all(struct mm *mm, int flags)
 {
 	COMMAND_GUARD(&mm->lock);
 	if ((flags & MCL_CURRENT) && !capable(CAP_IPC_LOCK) &&
-	    mm->total_vm > mm_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
+	    mm->total_vm > current_rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT)
 		return -ENOMEM;
 	mm->def_flags = flags & MCL_FUTURE ? VM_LOCKED : 0;
 	if (flags & MCL_CURRENT)
@@ -341,7 +369,7 @@ int mm_mlockall(struct mm *mm, struct platform_ctx *ctx, int flags)
 
 	if (!flags || (flags & ~(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)) || flags == MCL_ONFAULT)
 		return -EINVAL;
-	if (!mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+	if (!current_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
 		return -EPERM;
 	ret = lock_all(mm, flags);
 	if (!ret && (flags & (MCL_CURRENT | MCL_ONFAULT)) == MCL_CURRENT)

@@ -8,9 +8,11 @@
 #include <sys/personality.h>
 #include <sys/random.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/mm/mman.h"
-#include "sentry/mm/vma.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/mm/mm_internal.h"
+#include "sentry/mm/vma_internal.h"
 #include "sentry/vfs/file.h"
 
 /* Between the highest stack and mmap_base: room for the stack to grow, as in Linux. */
@@ -27,7 +29,7 @@ static uint64_t random_pages(unsigned bits)
 {
 	uint64_t r = 0;
 
-	if (current && (current->personality & ADDR_NO_RANDOMIZE))
+	if (current_personality() & ADDR_NO_RANDOMIZE)
 		return 0;
 	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
 		r = (uint64_t)monotonic_ns() * 0x9e3779b97f4a7c15ULL >> 20;
@@ -41,13 +43,22 @@ struct mm *mm_create(struct platform_as *as)
 	if (!mm)
 		return NULL;
 	refcount_init(&mm->refs);
-	mutex_init(&mm->lock);
+	mutex_init_as(&mm->lock, LOCK_OVER_COMMANDS);
 	RB_INIT(&mm->vmas);
 	mm->as = as;
 	mm->dumpable = 1;
+	mm->user_ns = user_ns_get(current ? current_cred()->user_ns : &root_user_ns);
+	atomic_init(&mm->coredump_filter, COREDUMP_FILTER_DEFAULT);
 	mm->mmap_base = GUEST_TASK_SIZE - STACK_RANDOM_RANGE - STACK_GAP_MIN -
 			random_pages(MMAP_RANDOM_BITS);
 	return mm;
+}
+
+void mm_set_user_ns(struct mm *mm, struct user_ns *ns)
+{
+	user_ns_get(ns);
+	user_ns_put(mm->user_ns);
+	mm->user_ns = ns;
 }
 
 struct mm *mm_get(struct mm *mm)
@@ -74,6 +85,7 @@ void mm_put(struct mm *mm)
 		mm->aio_free(mm->aio);
 	if (mm->as)
 		platform_as_put(mm->as);
+	user_ns_put(mm->user_ns);
 	mutex_destroy(&mm->lock);
 	free(mm);
 }
@@ -105,6 +117,8 @@ static void copy_layout(struct mm *to, const struct mm *from)
 	memcpy(to->auxv, from->auxv, sizeof(to->auxv));
 	to->auxv_len = from->auxv_len;
 	to->dumpable = from->dumpable;
+	mm_set_user_ns(to, from->user_ns);
+	atomic_store(&to->coredump_filter, atomic_load(&from->coredump_filter));
 	/* Cannot fail: the parent's reference keeps writers out already. */
 	if (from->exe)
 		mm_set_exe(to, from->exe);
@@ -161,29 +175,24 @@ int mm_fork(struct mm *parent, struct platform_as *child_as, struct platform_ctx
 /* --- limits ------------------------------------------------------------------------------------
  */
 
-uint64_t mm_rlimit(int resource)
-{
-	return current ? current->group->rlim[resource].rlim_cur : RLIM_INFINITY;
-}
-
 bool mm_may_expand(struct mm *mm, uint64_t bytes, bool data)
 {
 	uint64_t pages = bytes >> PAGE_SHIFT;
 
 	if (mm->map_count >= MAX_MAP_COUNT)
 		return false;
-	if (mm->total_vm + pages > mm_rlimit(RLIMIT_AS) >> PAGE_SHIFT)
+	if (mm->total_vm + pages > current_rlimit(RLIMIT_AS) >> PAGE_SHIFT)
 		return false;
 	/* Linux's heuristic overcommit (proc_sys_vm(5), overcommit_memory 0): obvious excess only.
 	 */
-	if (data && bytes > kernel.total_memory)
+	if (data && bytes > machine.total_memory)
 		return false;
-	return !data || mm->data_vm + pages <= mm_rlimit(RLIMIT_DATA) >> PAGE_SHIFT;
+	return !data || mm->data_vm + pages <= current_rlimit(RLIMIT_DATA) >> PAGE_SHIFT;
 }
 
 bool mm_may_lock(struct mm *mm, uint64_t bytes)
 {
-	uint64_t limit = mm_rlimit(RLIMIT_MEMLOCK);
+	uint64_t limit = current_rlimit(RLIMIT_MEMLOCK);
 
 	return limit == RLIM_INFINITY || capable(CAP_IPC_LOCK) ||
 	       mm->locked_vm + (bytes >> PAGE_SHIFT) <= limit >> PAGE_SHIFT;
@@ -256,7 +265,7 @@ void mm_set_brk(struct mm *mm, uint64_t start)
 
 static bool brk_limit_ok(struct mm *mm, uint64_t addr)
 {
-	uint64_t limit = mm_rlimit(RLIMIT_DATA), used;
+	uint64_t limit = current_rlimit(RLIMIT_DATA), used;
 
 	used = addr - mm->start_brk + (mm->end_data - mm->start_data);
 	return limit == RLIM_INFINITY || used <= limit;

@@ -15,9 +15,9 @@
 #include <sys/types.h>
 #include <bsd/sys/tree.h>
 
+#include "base/command_lock.h"
 #include "base/lock.h"
 #include "base/refcount.h"
-#include "sentry/platform/command_lock.h"
 #include "sentry/platform/platform.h"
 
 struct file;
@@ -34,6 +34,10 @@ struct task;
 #define VM_MAYWRITE 0x0080 /* mprotect may add PROT_WRITE */
 #define VM_SPECIAL 0x0100  /* vdso, vvar: not merged, not remapped */
 #define VM_HUGETLB 0x0200
+
+/* mm->coredump_filter: what there is to choose, and what is chosen at first. */
+#define COREDUMP_FILTER_BITS 0x1ffU
+#define COREDUMP_FILTER_DEFAULT 0x33U
 
 struct vm_area {
 	RB_ENTRY(vm_area) node;
@@ -67,13 +71,15 @@ struct mm {
 	struct file *exe;  /* referenced; mm->lock */
 	uint64_t total_vm, locked_vm, data_vm, stack_vm, exec_vm; /* pages */
 	uint64_t hiwater_vm, hiwater_rss;
-	uint32_t def_flags;	     /* mlockall(MCL_FUTURE) */
-	unsigned map_count;	     /* VMAs in the tree */
-	_Atomic unsigned freeze_seq; /* odd while a page is read-only for a futex operation */
+	uint32_t def_flags;		    /* mlockall(MCL_FUTURE) */
+	unsigned map_count;		    /* VMAs in the tree */
 	_Atomic bool membarrier_registered; /* for MEMBARRIER_CMD_PRIVATE_EXPEDITED */
 	uint64_t stale_addr; /* the last stale fault, and how often in a row: fault.c */
 	unsigned stale_count;
 	int dumpable;
+	/* Counted: who is root there may trace it though it is not dumpable. */
+	struct user_ns *user_ns;
+	_Atomic unsigned coredump_filter; /* man 5 core; lives on through exec */
 	/* Asynchronous I/O contexts (fs/aio); NULL: none yet. aio_free is called with them at the
 	 * last mm_put. */
 	struct aio_table *_Atomic aio;
@@ -97,6 +103,8 @@ void shared_memory_put(struct shared_memory *s);
 
 /* Consumes the caller's reference to `as`. */
 struct mm *mm_create(struct platform_as *as);
+/* While it is the caller's alone. */
+void mm_set_user_ns(struct mm *mm, struct user_ns *ns);
 struct mm *mm_get(struct mm *mm);
 void mm_put(struct mm *mm);
 /* Duplicates the tree for a fork whose stub is already cloned; runs the commands that DONTFORK and
@@ -128,9 +136,20 @@ int mm_set_exe(struct mm *mm, struct file *file);
 int mm_handle_fault(struct mm *mm, struct platform_ctx *ctx, const struct platform_event *event,
 		    int *code, uint64_t *addr);
 
+/* Attaches a shared segment (man 2 shmat): all of it, at addr if not 0 (replacing what is there
+ * only when `remap`). The address or -errno. */
+int64_t mm_map_shared(struct mm *mm, struct platform_ctx *ctx, struct shared_memory *shared,
+		      uint64_t addr, int prot, bool remap);
+
+/* Detaches the segment attached at addr (man 2 shmdt): the segment, referenced, or -EINVAL. */
+int mm_unmap_shared(struct mm *mm, struct platform_ctx *ctx, uint64_t addr,
+		    struct shared_memory **shared);
+
 /* Another process's memory, page protections counted unless `force`. Bytes or -errno. */
 ssize_t mm_access(struct mm *mm, uint64_t addr, void *buf, size_t n, bool write, bool force);
 
+/* True if all of the range is mapped; mm->lock held. */
+bool vma_range_mapped(struct mm *mm, uint64_t start, uint64_t end);
 /* The VMA with end > addr, lowest; mm->lock held. */
 struct vm_area *vma_find(struct mm *mm, uint64_t addr);
 struct vm_area *vma_next(struct vm_area *vma);

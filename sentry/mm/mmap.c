@@ -4,9 +4,10 @@
 #include <sys/mount.h>
 #include <sys/personality.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/mm/mman.h"
-#include "sentry/mm/vma.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/mm/mm_internal.h"
+#include "sentry/mm/vma_internal.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/mount.h"
 
@@ -211,6 +212,8 @@ static int check_flags(uint64_t len, int flags, const struct file *file)
 {
 	switch (flags & MAP_TYPE) {
 	case MAP_SHARED_VALIDATE:
+		if (!file)
+			return -EINVAL;
 		if (flags & ~MAP_KNOWN)
 			return -EOPNOTSUPP;
 		break;
@@ -249,7 +252,7 @@ static int64_t mmap_request(struct mm *mm, struct platform_ctx *ctx, struct map_
 
 	COMMAND_GUARD(&mm->lock);
 	req->vm_flags = vm_flags_of(mm, flags);
-	if ((flags & MAP_LOCKED) && !mm_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
+	if ((flags & MAP_LOCKED) && !current_rlimit(RLIMIT_MEMLOCK) && !capable(CAP_IPC_LOCK))
 		return -EPERM;
 	if ((req->vm_flags & VM_LOCKED) && !mm_may_lock(mm, req->len))
 		return -EAGAIN;
@@ -296,7 +299,7 @@ int64_t mm_mmap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t
 		return -ENOMEM;
 	if (__builtin_add_overflow(req.offset, req.len, &end) || (int64_t)end < 0)
 		return -EOVERFLOW;
-	if (current && (current->personality & READ_IMPLIES_EXEC) && (prot & PROT_READ))
+	if ((current_personality() & READ_IMPLIES_EXEC) && (prot & PROT_READ))
 		req.prot |= PROT_EXEC;
 	ret = mmap_request(mm, ctx, &req, flags);
 	if (ret >= 0 &&

@@ -3,9 +3,9 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/mm/mman.h"
-#include "sentry/mm/vma.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/mm/mm_internal.h"
+#include "sentry/mm/vma_internal.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/mount.h"
 
@@ -46,7 +46,7 @@ static int check_range(struct mm *mm, uint64_t start, uint64_t end, int prot, ui
 		    !(vma->flags & (VM_SHARED | VM_GROWSDOWN))) {
 			new_data += upto - at;
 			if (!mm_may_expand(mm, 0, false) || mm->data_vm + (new_data >> PAGE_SHIFT) >
-								    mm_rlimit(RLIMIT_DATA) >>
+								    current_rlimit(RLIMIT_DATA) >>
 								    PAGE_SHIFT)
 				return -ENOMEM;
 		}
@@ -125,7 +125,7 @@ int mm_mprotect(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t
 	if (prot & ~(PROT_RWX | PROT_SEM_BIT))
 		return -EINVAL;
 	prot &= PROT_RWX;
-	if (current && (current->personality & READ_IMPLIES_EXEC) && (prot & PROT_READ))
+	if ((current_personality() & READ_IMPLIES_EXEC) && (prot & PROT_READ))
 		prot |= PROT_EXEC;
 	if (end > GUEST_TASK_SIZE)
 		return -ENOMEM;

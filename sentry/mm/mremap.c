@@ -2,8 +2,9 @@
 #include <errno.h>
 #include <sys/mman.h>
 
-#include "sentry/mm/mman.h"
-#include "sentry/mm/vma.h"
+#include "sentry/mm/mm_internal.h"
+#include "sentry/mm/vma_internal.h"
+#include "sentry/vfs/file.h"
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
@@ -14,7 +15,7 @@ struct move {
 	unsigned flags;
 };
 
-/* The VMA that holds all of [addr, addr+len). */
+/* The VMA that holds all of [addr, addr+len); where that shrinks, what is left of it. */
 static int source(struct mm *mm, const struct move *m, struct vm_area **out)
 {
 	struct vm_area *vma = vma_find(mm, m->addr);
@@ -24,7 +25,7 @@ static int source(struct mm *mm, const struct move *m, struct vm_area **out)
 		return -EFAULT;
 	if (vma->flags & VM_SPECIAL && m->len != m->new_len)
 		return -EFAULT;
-	if (m->len > vma->end - m->addr)
+	if (MIN(m->len, m->new_len) > vma->end - m->addr)
 		return -EFAULT;
 	/* A length of 0 duplicates a shared mapping. */
 	if (!m->len && !(vma->flags & VM_SHARED))
@@ -154,6 +155,41 @@ static int64_t move_to(struct mm *mm, struct platform_ctx *ctx, const struct mov
 	return (int64_t)to;
 }
 
+static int check_target(uint64_t to, uint64_t len)
+{
+	if (to < GUEST_MMAP_MIN)
+		return -EPERM;
+	return range_reserved(to, to + len) ? -ENOMEM : 0;
+}
+
+/* A move without a change of length may be of several mappings (Linux 6.17), which keep the
+ * distances between them. What was moved before an error stays where it is then. */
+static int64_t move_all(struct mm *mm, struct platform_ctx *ctx, const struct move *m)
+{
+	uint64_t end = m->addr + m->len, at = m->addr;
+	struct vm_area *vma = vma_find(mm, at);
+	int64_t ret;
+
+	if (!vma || vma->start > at)
+		return -EFAULT;
+	for (; vma && vma->start < end; vma = vma_find(mm, at)) {
+		struct move part = *m;
+
+		part.addr = MAX(vma->start, at);
+		part.len = part.new_len = MIN(vma->end, end) - part.addr;
+		part.new_addr = m->new_addr + (part.addr - m->addr);
+		at = part.addr + part.len;
+		ret = source(mm, &part, &vma);
+		if (!ret)
+			ret = check_target(part.new_addr, part.len);
+		if (!ret)
+			ret = move_to(mm, ctx, &part, part.new_addr);
+		if (ret < 0)
+			return ret;
+	}
+	return (int64_t)m->new_addr;
+}
+
 static int64_t remap_fixed(struct mm *mm, struct platform_ctx *ctx, const struct move *m)
 {
 	uint64_t to = m->new_addr;
@@ -162,17 +198,15 @@ static int64_t remap_fixed(struct mm *mm, struct platform_ctx *ctx, const struct
 
 	if (to & ~PAGE_MASK)
 		return -EINVAL;
-	if (m->flags & MREMAP_FIXED) {
-		if (m->new_len > GUEST_TASK_SIZE || to > GUEST_TASK_SIZE - m->new_len)
-			return -EINVAL;
-		if (m->addr < to + m->new_len && to < m->addr + m->len)
-			return -EINVAL;
-		if (to < GUEST_MMAP_MIN)
-			return -EPERM;
-		if (range_reserved(to, to + m->new_len))
-			return -ENOMEM;
-	}
+	if (to > GUEST_TASK_SIZE - m->new_len)
+		return -EINVAL;
+	if ((m->flags & MREMAP_FIXED) && m->addr < to + m->new_len && to < m->addr + m->len)
+		return -EINVAL;
+	if ((m->flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) == MREMAP_FIXED && m->len == m->new_len)
+		return move_all(mm, ctx, m);
 	ret = source(mm, m, &vma);
+	if (!ret && (m->flags & MREMAP_FIXED))
+		ret = check_target(to, m->new_len);
 	if (ret)
 		return ret;
 	if (!(m->flags & MREMAP_FIXED)) {
@@ -228,7 +262,7 @@ int64_t mm_mremap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64
 		return -EINVAL;
 	if ((flags & MREMAP_DONTUNMAP) && m.len != m.new_len)
 		return -EINVAL;
-	if ((addr & ~PAGE_MASK) || !m.new_len || m.len < len || m.new_len < new_len)
+	if ((addr & ~PAGE_MASK) || !m.new_len || m.new_len < new_len || m.new_len > GUEST_TASK_SIZE)
 		return -EINVAL;
 	if (addr >= GUEST_TASK_SIZE || m.len > GUEST_TASK_SIZE - addr)
 		return -EFAULT;
@@ -236,4 +270,31 @@ int64_t mm_mremap(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64
 	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return remap_fixed(mm, ctx, &m);
 	return remap_anywhere(mm, ctx, &m);
+}
+
+/* Linux has no mappings with pages in any order any more; it makes ordinary ones in their place. */
+int mm_remap_file_pages(struct mm *mm, struct platform_ctx *ctx, uint64_t addr, uint64_t len,
+			int prot, uint64_t pgoff)
+{
+	struct file *__put_file file = NULL;
+	uint64_t start = addr & PAGE_MASK, size = len & PAGE_MASK, pages = size >> PAGE_SHIFT;
+	int64_t ret;
+	int map_prot = 0;
+
+	if (prot || start + size <= start || pgoff + pages < pgoff)
+		return -EINVAL;
+	command_lock(&mm->lock);
+	struct vm_area *vma = vma_find(mm, start);
+
+	if (vma && vma->start <= start && start + size <= vma->end && (vma->flags & VM_SHARED) &&
+	    vma->file) {
+		file = file_get(vma->file);
+		map_prot = vma->prot;
+	}
+	mutex_unlock(&mm->lock);
+	if (!file)
+		return -EINVAL;
+	ret = mm_mmap(mm, ctx, start, size, map_prot, MAP_SHARED | MAP_FIXED, file,
+		      pgoff << PAGE_SHIFT);
+	return ret < 0 ? (int)ret : 0;
 }

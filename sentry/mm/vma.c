@@ -1,4 +1,4 @@
-#include "sentry/mm/vma.h"
+#include "sentry/mm/vma_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -9,6 +9,7 @@ extern const struct socket_family unix_family __weak_symbol;
 extern const struct socket_family netlink_family __weak_symbol;
 extern const struct socket_family inet_family __weak_symbol;
 extern const struct socket_family inet6_family __weak_symbol;
+extern const struct socket_family packet_family __weak_symbol;
 
 const struct socket_family *socket_family_find(int family)
 {
@@ -26,6 +27,9 @@ const struct socket_family *socket_family_find(int family)
 		break;
 	case AF_INET6:
 		f = &inet6_family;
+		break;
+	case AF_PACKET:
+		f = &packet_family;
 		break;
 	}
 	return f;

@@ -1,13 +1,19 @@
 /* What socket families keep in a network namespace goes with it. */
-#include <stdlib.h>
+#include <stddef.h>
 
-#include "sentry/net/inet/inet.h"
 #include "sentry/net/socket.h"
 
 void socket_ns_destroy(struct net_ns *ns)
 {
-	/* Every socket of it is gone, so the table of names is empty. */
-	free(ns->unix_sockets);
-	ns->unix_sockets = NULL;
-	inet_stack_destroy(ns);
+	for (int i = 0; i < AF_MAX; i++) {
+		const struct socket_family *family = socket_family_find(i);
+
+		if (family && family->ns_destroy)
+			family->ns_destroy(ns);
+	}
+}
+
+bool socket_capable(const struct socket *sock, int cap)
+{
+	return ns_capable(sock->net ? sock->net->user_ns : &root_user_ns, cap);
 }

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/inflight.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/net_upcalls.h"
 
 struct scm_fds *scm_fds_dup(const struct scm_fds *fds)
 {
@@ -50,23 +50,29 @@ static int parse_rights(struct scm_cookie *scm, const int *fds, size_t n)
 static int parse_credentials(struct scm_cookie *scm, const struct ucred *claim)
 {
 	const struct cred *cred = current->cred;
+	uid_t uid = make_kuid(claim->uid);
+	gid_t gid = make_kgid(claim->gid);
 	struct pid *pid;
 
-	if (claim->pid != task_tgid(current) && !capable(CAP_SYS_ADMIN))
+	if (uid == INVALID_ID || gid == INVALID_ID)
+		return -EINVAL;
+	if (claim->pid != task_tgid(current) &&
+	    !ns_capable(task_pid_ns(current)->user_ns, CAP_SYS_ADMIN))
 		return -EPERM;
-	if (claim->uid != cred->uid && claim->uid != cred->euid && claim->uid != cred->suid &&
-	    !capable(CAP_SETUID))
+	if (uid != cred->uid && uid != cred->euid && uid != cred->suid &&
+	    !own_ns_capable(CAP_SETUID))
 		return -EPERM;
-	if (claim->gid != cred->gid && claim->gid != cred->egid && claim->gid != cred->sgid &&
-	    !capable(CAP_SETGID))
+	if (gid != cred->gid && gid != cred->egid && gid != cred->sgid &&
+	    !own_ns_capable(CAP_SETGID))
 		return -EPERM;
 	pid = pid_find(task_pid_ns(current), claim->pid);
 	if (!pid)
 		return -ESRCH;
-	pid_put(scm->pid);
+	if (scm->pid)
+		pid_put(scm->pid);
 	scm->pid = pid;
-	scm->uid = claim->uid;
-	scm->gid = claim->gid;
+	scm->uid = uid;
+	scm->gid = gid;
 	return 0;
 }
 
@@ -115,9 +121,9 @@ int scm_send(struct socket_msg *msg, struct scm_cookie *scm)
 	int ret = 0;
 
 	scm->fds = NULL;
-	scm->pid = pid_get(current->group->tgid);
-	scm->uid = current->cred->uid;
-	scm->gid = current->cred->gid;
+	scm->pid = NULL;
+	scm->uid = (uid_t)-1;
+	scm->gid = (gid_t)-1;
 	if (msg->control_in_len)
 		ret = parse_control(scm, msg->control_in, msg->control_in_len);
 	if (!ret && scm->fds)
@@ -125,6 +131,13 @@ int scm_send(struct socket_msg *msg, struct scm_cookie *scm)
 	if (ret)
 		scm_destroy(scm);
 	return ret;
+}
+
+void scm_set_current(struct scm_cookie *scm)
+{
+	scm->pid = pid_get(current->group->tgid);
+	scm->uid = current->cred->uid;
+	scm->gid = current->cred->gid;
 }
 
 void scm_destroy(struct scm_cookie *scm)
@@ -206,7 +219,8 @@ static void receive_fds(struct socket_msg *msg, struct scm_fds *fds, bool cloexe
 void scm_recv(struct socket *sock, struct socket_msg *msg, struct scm_cookie *scm, unsigned flags)
 {
 	if (sock->passcred && msg->control) {
-		struct ucred cred = {.uid = scm->uid, .gid = scm->gid};
+		struct ucred cred = {.uid = uid_shown_here(scm->uid),
+				     .gid = gid_shown_here(scm->gid)};
 
 		if (scm->pid)
 			cred.pid = pid_nr_ns(scm->pid, task_pid_ns(current));

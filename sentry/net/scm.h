@@ -5,7 +5,7 @@
 #ifndef MOAT_SENTRY_NET_SCM_H
 #define MOAT_SENTRY_NET_SCM_H
 
-#include "sentry/kernel/cred.h"
+#include "sentry/kernel/core/cred.h"
 #include "sentry/net/socket.h"
 
 #define SCM_FD_MAX 253
@@ -24,14 +24,16 @@ struct scm_fds {
 
 struct scm_cookie {
 	struct scm_fds *fds; /* owned; NULL: none */
-	struct pid *pid;     /* the sender's process, counted */
-	uid_t uid;
+	struct pid *pid;     /* the sender's process, counted; NULL: it did not say */
+	uid_t uid;	     /* -1: it did not say */
 	gid_t gid;
 };
 
-/* Parses what a sender gave; without SCM_CREDENTIALS the current task's own. -EINVAL, -EBADF,
- * -EPERM, -ENOMEM, -ETOOMANYREFS. On success the caller owns the cookie's content. */
+/* Parses what a sender gave; without SCM_CREDENTIALS there are none. -EINVAL, -EBADF, -EPERM,
+ * -ENOMEM, -ETOOMANYREFS. On success the caller owns the cookie's content. */
 int scm_send(struct socket_msg *msg, struct scm_cookie *scm);
+/* The current task's own credentials, where the cookie has none. */
+void scm_set_current(struct scm_cookie *scm);
 void scm_destroy(struct scm_cookie *scm);
 /* Drops the files (those in a message by way of gc.c). */
 void scm_fds_free(struct scm_fds *fds);

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/net_upcalls.h"
 
 #define DEFAULT_BUFFER 212992
 
@@ -16,7 +18,7 @@ int64_t socket_deadline(int64_t timeo)
 
 	if (!timeo || __builtin_add_overflow(monotonic_ns(), timeo, &deadline))
 		return NO_DEADLINE;
-	return deadline;
+	return current_kept_deadline(deadline);
 }
 
 int socket_wait_error(int err, int64_t timeo)
@@ -100,6 +102,7 @@ static void socket_release(struct file *file)
 }
 
 const struct file_operations socket_fops = {
+	.can_async = true,
 	.release = socket_release,
 	.read = socket_read,
 	.write = socket_write,
@@ -174,7 +177,6 @@ int socket_create_accepted(struct socket *listener, uint32_t flags, struct file 
 	if (listener->net)
 		sock->net = net_ns_get(listener->net);
 	sock->ops = listener->ops;
-	sock->passcred = listener->passcred;
 	ret = socket_make_file(sock, flags, out);
 	if (ret)
 		socket_free(sock);

@@ -17,7 +17,7 @@
 
 #include <sys/socket.h>
 
-#include "sentry/kernel/namespaces.h"
+#include "sentry/kernel/ns/namespaces.h"
 #include "sentry/vfs/file.h"
 
 struct socket;
@@ -85,6 +85,8 @@ struct socket_family {
 	int family;
 	/* Fills type, ops, sk of a zeroed socket. -ESOCKTNOSUPPORT, -EPROTONOSUPPORT, -EPERM. */
 	int (*create)(struct socket *sock, int type, int protocol);
+	/* The network namespace goes: frees what the family keeps in it. NULL: nothing. */
+	void (*ns_destroy)(struct net_ns *ns);
 };
 
 extern const struct file_operations socket_fops;
@@ -110,9 +112,9 @@ int sockopt_set(struct socket *sock, int level, int name, const void *val, unsig
 int sockopt_get(struct socket *sock, int level, int name, void *val, unsigned *len);
 /* The generic part alone, for families that want to see what a value came to. */
 int sockopt_set_generic(struct socket *sock, int name, const void *val, unsigned len);
+/* The current task has the capability over the socket's network namespace. */
+bool socket_capable(const struct socket *sock, int cap);
 /* net_ns->destroy once a family keeps something in it: net/netns.c. */
 void socket_ns_destroy(struct net_ns *ns);
-/* ioctls about interfaces, the same on sockets of all families: net/ifreq.c. */
-long socket_interface_ioctl(struct socket *sock, unsigned cmd, uint64_t arg);
 
 #endif

@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/task/task.h"
 #include "sentry/net/socket.h"
 
 /* net.core.wmem_max, rmem_max, and the least that Linux allows. */
@@ -81,7 +81,7 @@ static int set_number(struct socket *sock, int name, int val)
 	switch (name) {
 	case SO_SNDBUFFORCE:
 	case SO_RCVBUFFORCE:
-		if (!capable(CAP_NET_ADMIN))
+		if (!socket_capable(sock, CAP_NET_ADMIN))
 			return -EPERM;
 		val = MIN(MAX(val, 0), 4 << 20);
 		if (name == SO_SNDBUFFORCE)
@@ -99,12 +99,12 @@ static int set_number(struct socket *sock, int name, int val)
 		sock->rcvlowat = val < 0 ? INT32_MAX : val ? val : 1;
 		return 0;
 	case SO_PRIORITY:
-		if ((val < 0 || val > 6) && !capable(CAP_NET_ADMIN))
+		if ((val < 0 || val > 6) && !socket_capable(sock, CAP_NET_ADMIN))
 			return -EPERM;
 		sock->priority = val;
 		return 0;
 	case SO_MARK:
-		if (!capable(CAP_NET_ADMIN))
+		if (!socket_capable(sock, CAP_NET_ADMIN))
 			return -EPERM;
 		sock->mark = val;
 		return 0;

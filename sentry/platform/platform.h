@@ -7,9 +7,10 @@
  *   worker                               a sentry thread; runs a context's event to the end
  *
  * Ownership of a context: it is either *in the guest* (running, nobody may touch its registers) or
- * *owned by one worker* (between the platform_next() that returned it and the platform_next() or
- * platform_resume() that gives it back). All functions below that take a ctx, platform_kick()
- * excepted, need the caller to own it.
+ * *owned by one thread* (from the platform_next() that returned it, or the call that made it, to
+ * the platform_next() or platform_resume() that gives it to the guest, or the platform_hand_over()
+ * that gives it to another thread). All functions below that take a ctx need the caller to own it,
+ * if they do not say something else.
  *
  * Only sentry/platform/ knows which implementation runs.
  */
@@ -33,6 +34,8 @@ enum platform_event_kind {
 	EVENT_INTERRUPTED, /* kicked; registers are whole, orig_rax is -1 */
 	EVENT_CONTINUE,	   /* platform_continue() was called; registers as they were left */
 	EVENT_DEAD,	   /* the stub died or tampered: the process must be killed; no registers */
+	EVENT_RESTART, /* kicked while it made a futex call: orig_rax is its number, the rest whole
+			*/
 };
 
 struct platform_event {
@@ -40,14 +43,26 @@ struct platform_event {
 	int signo, code;	/* EVENT_FAULT: SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP; si_code */
 	uint64_t addr;		/* EVENT_FAULT: si_addr (cr2 for SIGSEGV) */
 	uint32_t trapno, error; /* EVENT_FAULT: as in the host's sigcontext */
+	int64_t slept_ns;	/* EVENT_RESTART: how long the call has slept */
 };
 
+/* Features of hosts that the platform does not need but makes use of. */
+#define PLATFORM_WITHOUT_FSGSBASE 1u	   /* instructions for the FS and GS base (Linux 5.9) */
+#define PLATFORM_WITHOUT_SYNC_WAKE_UP 2u   /* notifications wake on the same CPU (Linux 6.6) */
+#define PLATFORM_WITHOUT_WAIT_KILLABLE 4u  /* received ones are not taken back (Linux 5.19) */
+#define PLATFORM_WITHOUT_PROCESS_VM 8u	   /* process_vm_readv and _writev (an outer filter) */
+#define PLATFORM_WITHOUT_NOTIFICATIONS 16u /* seccomp notifications: no systrap */
+#define PLATFORM_WITHOUT_DIRECT_FUTEX 32u  /* stubs that make calls of the guest's themselves */
+
 struct platform_config {
-	const char *name; /* "systrap" or "ptrace" */
+	const char *name; /* "systrap" or "ptrace"; NULL: the first of them that starts */
 	int num_cpus;	  /* how many workers may usefully spin and run */
-	bool futex_only;  /* do as on a kernel without synchronous notifications (before 6.6) */
-	bool direct_mm;	  /* --mm-commands=direct: private-anonymous commands unverified */
+	uint32_t without; /* PLATFORM_WITHOUT_*: do as on a host that lacks them */
 	int proc_fd; /* O_PATH fd of a procfs mount of the sandbox's pid namespace; not owned */
+	/* The host's OOM killer (proc_pid_oom_score_adj(5)) is to leave the caller alone, who has
+	 * set its own value so; stubs get this one. */
+	bool oom_spared;
+	int oom_score_adj;
 	/* Called, from any thread of the platform's choosing, when ctx's stub died while no worker
 	 * owned ctx. The kernel then kills the guest process and calls platform_ctx_exit(ctx). */
 	void (*on_death)(struct platform_ctx *ctx, void *owner);
@@ -55,9 +70,20 @@ struct platform_config {
 
 /* --- life of the platform ------------------------------------------------------------------ */
 
-/* Creates the zygote. Called before the sandbox's seccomp filter is installed and before other
- * threads exist. 0 or -errno. */
+/* Creates the zygote and a first stub. Called before the sandbox's seccomp filter is installed and
+ * before other threads exist. 0 or -errno, and platform_problem() then says more. If no name is
+ * given and the platform is not systrap, the log says why. */
 int platform_init(const struct platform_config *config);
+/* What kept a platform from starting, for people. */
+const char *platform_problem(void);
+/* Of the one that runs. */
+const char *platform_name(void);
+/* The names of all, in order of preference; NULL after the last. At any time. */
+const char *platform_choice(unsigned i);
+/* The same name, if there is a platform of that name, or NULL. At any time. */
+const char *platform_find(const char *name);
+/* Does it trace its stubs? The sandbox's filter allows ptrace(2) for that alone. */
+bool platform_traces(void);
 /* Starts what needs threads (the reaper, the spare-stub maker). After the filter. */
 int platform_start_threads(void);
 /* Kills every stub and the zygote. */
@@ -74,8 +100,10 @@ int platform_as_create(void *owner, struct platform_as **as, struct platform_ctx
 int platform_fork(struct platform_ctx *parent, void *owner, struct platform_as **as,
 		  struct platform_ctx **child);
 /* A further context in parent's address space (CLONE_VM: threads and vfork children), same
- * registers, FPU state and fs_base as parent; owned by the caller, not running yet. */
-int platform_clone_thread(struct platform_ctx *parent, void *owner, struct platform_ctx **child);
+ * registers and FPU state as parent, but with this fs_base, below GUEST_TASK_SIZE; owned by the
+ * caller, not running yet. */
+int platform_clone_thread(struct platform_ctx *parent, void *owner, uint64_t fs_base,
+			  struct platform_ctx **child);
 /* Ends the context: its host thread exits and the slot is freed. Consumes ctx. The stub goes with
  * its last context. */
 void platform_ctx_exit(struct platform_ctx *ctx);
@@ -101,6 +129,9 @@ struct platform_ctx *platform_next(struct platform_ctx *ctx, bool full,
 				   struct platform_event *event);
 /* Lets ctx run (full register load) without waiting for it: for a new child. */
 int platform_resume(struct platform_ctx *ctx);
+/* The caller owns ctx, and from now on another thread does, which the two arrange between them: it
+ * has not run yet, and is resumed or ended there. */
+void platform_hand_over(struct platform_ctx *ctx);
 /* May the worker that runs ctx's event leave it, and take the next one by platform_next(NULL)? */
 bool platform_may_suspend(struct platform_ctx *ctx);
 /* Gives a context that was left so to some worker, as EVENT_CONTINUE: to the calling thread after
@@ -109,6 +140,10 @@ void platform_continue(struct platform_ctx *ctx);
 /* Makes ctx report an event soon. If a worker owns it, its next resume reports EVENT_INTERRUPTED
  * at once. Any thread; never blocks. The caller makes sure that ctx is not freed meanwhile. */
 void platform_kick(struct platform_ctx *ctx);
+/* The process of ctx, of so many threads, is being killed: from now on its stub gets 100 ms for
+ * what it owes (the answer to a kick, a command's end), or 800 ms if another process that stays has
+ * part in it, and is killed then. As platform_kick(). */
+void platform_hurry(struct platform_ctx *ctx, int nthreads);
 /* Around anything in which a worker may sleep for long: lets another worker serve its contexts.
  * wait_block() calls them; other code that makes blocking host calls does so itself. */
 void platform_block_begin(void);
@@ -150,7 +185,7 @@ ssize_t platform_read_mem(struct platform_as *as, const struct iovec *local, int
 			  const struct iovec *remote, int nremote);
 ssize_t platform_write_mem(struct platform_as *as, const struct iovec *local, int nlocal,
 			   const struct iovec *remote, int nremote);
-/* /proc/PID/mem semantics: reads and writes through protections (ptrace POKE, patches). */
+/* /proc/PID/mem semantics: reads and writes through protections. */
 ssize_t platform_force_read(struct platform_as *as, uint64_t addr, void *buf, size_t n);
 ssize_t platform_force_write(struct platform_as *as, uint64_t addr, const void *buf, size_t n);
 
@@ -182,6 +217,21 @@ int platform_as_each_mapping(struct platform_as *as,
 			     void *arg);
 int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
 
+/* What platform_word_op() makes of a word; as FUTEX_OP_* of futex(2), in its order, and: */
+enum platform_word_op {
+	WORD_SET,
+	WORD_ADD,
+	WORD_OR,
+	WORD_ANDN,
+	WORD_XOR,
+	WORD_SET_IF, /* `arg` if it is `expected`: an exchange with a condition */
+};
+/* Changes a word of ctx's address space in one step, as other threads of the guest see it. addr is
+ * a multiple of 4 below GUEST_TASK_SIZE. 0 and what stood there in *old; -EFAULT: no writable
+ * memory; -ESRCH: the stub is dead. mm->lock may be held. */
+int platform_word_op(struct platform_ctx *ctx, uint64_t addr, enum platform_word_op op,
+		     uint32_t arg, uint32_t expected, uint32_t *old);
+
 /* A range of the guest's addresses that the platform uses for its trampolines: the kernel maps
  * nothing there and unmaps nothing there. */
 #define PLATFORM_RESERVED_START 0x7e060000ULL
@@ -195,13 +245,54 @@ void platform_text_changed(struct platform_as *as, uint64_t addr, uint64_t len);
  * again. */
 void platform_text_shared(struct platform_as *as);
 
-/* The identity that the stub answers by itself (getpid, gettid, get*id); set at start, after fork,
- * exec and credential changes. ctx owned by the caller. */
+/* ctx is going to be looked at, and perhaps changed, by a debugger: what has been put off is done,
+ * its program's text becomes what the program thinks it is as soon as no other thread of the
+ * process is in the guest, and stays so (forks inherit that), and rip is an address of the
+ * program's. The next resume must be a full one. Owner. */
+void platform_expose(struct platform_ctx *ctx);
+
+/* The identity that the stub may answer by itself (getpid, getppid, gettid, get*id); set at start,
+ * after fork, exec and credential changes. Any thread; as platform_kick(). */
 struct platform_identity {
-	int32_t pid, tid;
+	int32_t ppid, pid, tid;
 	uint32_t uid, euid, gid, egid;
+	bool direct; /* nobody but the guest needs to know of such calls, and of futex calls */
 };
 void platform_set_identity(struct platform_ctx *ctx, const struct platform_identity *id);
+/* Its parent is another now. */
+void platform_set_parent(struct platform_ctx *ctx, int32_t ppid);
+
+/*
+ * The mask of blocked signals, for a guest that changes it often: lent before ctx is resumed, the
+ * guest's own calls may change it without a word to the sentry, until it is taken back. False: not
+ * on this platform. Lent by ctx's owner; taken by anybody, as platform_kick(), and then it is what
+ * the guest says, without SIGKILL and SIGSTOP; once taken the guest does not change it any more.
+ */
+bool platform_lend_mask(struct platform_ctx *ctx, uint64_t mask);
+uint64_t platform_take_mask(struct platform_ctx *ctx);
+
+/*
+ * Futex calls that concern one address space alone (FUTEX_PRIVATE_FLAG, no priority inheritance;
+ * futex_waitv(2) with such entries). A platform that executes them has them made by the guest's own
+ * thread, from patched sites without a word to the sentry. All of an address space's must be made
+ * so, or none: who sleeps here is not woken there.
+ */
+bool platform_executes_futexes(void);
+/* On ctx's next resume this call is made; rax is its result, other registers are as they were.
+ * deadline >= 0: args[3] will be the address of that time (CLOCK_MONOTONIC, ns). A kick that comes
+ * before it has slept or while it sleeps reports EVENT_RESTART. ctx owned by the caller. */
+void platform_execute(struct platform_ctx *ctx, uint64_t nr, const uint64_t args[6],
+		      int64_t deadline);
+/* After platform_execute(): the end of the call is to be seen here, as EVENT_INTERRUPTED with the
+ * result in rax (or as EVENT_RESTART). */
+void platform_execute_report(struct platform_ctx *ctx);
+/* It is not, after all. */
+void platform_execute_not(struct platform_ctx *ctx);
+/* Sleeps in such a call; by the guest's word. As platform_kick(). */
+bool platform_sleeps(struct platform_ctx *ctx);
+
+/* AT_HWCAP2 for new programs (man 3 getauxval): what the host's says and the platform bears. */
+uint64_t platform_hwcap2(void);
 
 /* The vDSO for new programs: a page-aligned ELF image in the sentry's memory, and an fd + offset
  * that hold the same bytes, for platform_mmap. -ENOSYS: none, the program gets no AT_SYSINFO_EHDR.

@@ -46,8 +46,17 @@ struct file_operations {
 	int (*host_fd)(struct file *file);
 	/* fcntl commands that belong to the file's kind (F_SETPIPE_SZ, F_ADD_SEALS); -EINVAL */
 	long (*fcntl)(struct file *file, unsigned cmd, uint64_t arg);
+	/* O_ASYNC works. The others do without: F_SETFL ignores it, FIOASYNC is ENOTTY. */
+	bool can_async;
 	/* splice and sendfile are EINVAL: reads and writes are messages, not a stream of bytes. */
 	bool no_splice;
+	/* Files that stand for a namespace (man 2 setns): its type, CLONE_NEW*, and itself (struct
+	 * mnt_ns and so on; NULL for kinds of which there is only one), which lives as long as
+	 * the file. NULL: the file does not. */
+	void (*namespace)(const struct file *file, unsigned *type, void **ns);
+	/* Directories that stand for a process (/proc/PID; man 2 pidfd_send_signal): its id, which
+	 * lives as long as the file. NULL: the file does not. */
+	struct pid *(*process)(const struct file *file);
 	/* Extra lines of /proc/PID/fdinfo/N; bytes written into buf. */
 	int (*show_fdinfo)(struct file *file, char *buf, size_t size);
 	/* O_ASYNC or F_SETFL changes the kind wants to hear of; NULL: nothing. */
@@ -67,7 +76,7 @@ struct file {
 	_Atomic int64_t pos;
 	struct cred *cred; /* of the opener; counted */
 	void *private;
-	/* SIGIO owner: vfs/fcntl.c */
+	/* SIGIO owner: vfs/file/fcntl.c */
 	struct mutex owner_lock;
 	struct pid *owner_pid;
 	int owner_type, owner_sig;
@@ -75,6 +84,7 @@ struct file {
 	uid_t owner_uid, owner_euid; /* of who set the owner: SIGIO is sent on their behalf */
 	struct fasync *fasync;	     /* while O_ASYNC is set */
 	void *epoll_items;	     /* list of epoll items that watch this file: fs/epoll */
+	void (*epoll_release)(struct file *f); /* set with them: ends them when the file goes */
 	struct mutex epoll_lock;
 	bool write_counted;
 };
@@ -100,8 +110,9 @@ ssize_t vfs_write(struct file *f, struct iov_iter *from, int64_t *pos, int rwf);
 ssize_t kernel_read(struct file *f, void *buf, size_t n, int64_t pos);
 ssize_t kernel_write(struct file *f, const void *buf, size_t n, int64_t pos);
 int64_t generic_llseek(struct file *f, int64_t offset, int whence, int64_t size, int64_t max);
+/* file_operations.llseek of what has no position but does not mind: it stays where it is. */
+int64_t file_noop_llseek(struct file *f, int64_t offset, int whence);
 uint32_t vfs_poll(struct file *f, struct poll_table *pt);
-int vfs_truncate(const struct path *path, int64_t length);
 
 /* --- fd tables ---------------------------------------------------------------------------------
  */
@@ -143,12 +154,5 @@ struct file *files_next(struct files *files, int *fd, bool *cloexec);
 DEFINE_CLEANUP_PUT(struct file, file_put)
 /* struct file *__put_file f = fd_get(fd); */
 #define __put_file __cleanup(file_put_ptr)
-static inline void path_put_ptr(struct path *p)
-{
-	if (p->dentry)
-		path_put(p);
-}
-/* struct path __put_path p = {0}; */
-#define __put_path __cleanup(path_put_ptr)
 
 #endif

@@ -12,11 +12,15 @@
 
 struct mount {
 	struct refcount refs;
-	int id;
+	int id;			   /* of mountinfo */
+	uint64_t sequence;	   /* which of all that were made: no other ever has it */
 	struct mount *parent;	   /* NULL when detached; mount_lock */
 	struct dentry *mountpoint; /* counted, in parent's file system */
 	struct dentry *root;	   /* counted */
 	struct super_block *sb;	   /* counted */
+	/* What came from a more privileged namespace (man 7 mount_namespaces): mount_lock */
+	bool locked;		    /* what it covers must not be seen: it stays where it is */
+	unsigned long locked_flags; /* of MNT_FLAGS_MASK: these may not be changed, but set */
 	_Atomic unsigned long
 		flags;	   /* MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME, MS_RELATIME */
 	struct mnt_ns *ns; /* not counted; NULL when detached */
@@ -27,7 +31,11 @@ struct mount {
 	int peer_group; /* id, 0: private */
 	int master_group;
 	bool unbindable;
+	/* What holds the tree whose top this is while it is in no namespace: vfs/mount/detached.c
+	 */
+	struct mount **holder;
 	struct mount *copy;  /* scratch while a tree is copied; mount_lock */
+	uint64_t mark;	     /* the last event that reached it; mount_lock */
 	bool expiry_mark;    /* umount2(MNT_EXPIRE) saw it unused */
 	_Atomic int writers; /* mnt_want_write; a remount to read-only needs 0 */
 };
@@ -35,6 +43,7 @@ struct mount {
 struct mnt_ns {
 	struct refcount refs;
 	unsigned long inum;
+	struct user_ns *user_ns; /* counted: the owner */
 	struct mount *root;
 	TAILQ_HEAD(, mount) mounts;
 	unsigned count;
@@ -44,6 +53,11 @@ struct mnt_ns {
 
 extern struct rwlock mount_lock;
 
+/* As guests see `sequence`: above any `id`. */
+static inline uint64_t mount_unique_id(const struct mount *m)
+{
+	return (1ULL << 31) + m->sequence;
+}
 struct mount *mnt_get(struct mount *m);
 void mnt_put(struct mount *m);
 struct mnt_ns *mnt_ns_get(struct mnt_ns *ns);
@@ -58,6 +72,8 @@ int mnt_ns_mount(struct mnt_ns *ns, const char *target, const char *fstype, cons
 /* The same for a super block that exists; its reference is consumed on success. */
 int mnt_ns_mount_super(struct mnt_ns *ns, const char *target, struct super_block *sb,
 		       unsigned long flags, bool create);
+/* A directory at this place, with those above it, unless it is there. */
+int mnt_ns_make_dir(struct mnt_ns *ns, const char *name);
 /* Hides a path: an empty read-only tmpfs over a directory, /dev/null's like over a file. -ENOENT
  * when there is nothing to hide. */
 int mnt_ns_mask(struct mnt_ns *ns, const char *path);
@@ -66,6 +82,10 @@ int mnt_ns_remount_root(struct mnt_ns *ns, unsigned long flags);
 /* Bind of one place of the namespace on another (maskedPaths, readonlyPaths). */
 int mnt_ns_bind(struct mnt_ns *ns, const char *source, const char *target, unsigned long flags,
 		bool recursive);
+/* A mount that belongs to no namespace, for files that have no place in one. NULL: no memory. */
+struct mount *mount_internal(struct super_block *sb);
+/* Set-id bits and capabilities of files on it count for a program of the current task with c. */
+bool mnt_may_suid(const struct mount *m, const struct cred *c);
 void mnt_ns_root(struct mnt_ns *ns, struct path *out); /* referenced; topmost mount on the root */
 
 /* The mount on top of (mnt, dentry), if any: replaces *path and returns true. */

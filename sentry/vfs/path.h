@@ -21,6 +21,13 @@ struct path {
 
 void path_get(const struct path *p);
 void path_put(struct path *p); /* clears it */
+static inline void path_put_ptr(struct path *p)
+{
+	if (p->dentry)
+		path_put(p);
+}
+/* struct path __put_path p = {0}; */
+#define __put_path __cleanup(path_put_ptr)
 bool path_equal(const struct path *a, const struct path *b);
 
 /* A task's root, cwd and umask, shared by CLONE_FS. */

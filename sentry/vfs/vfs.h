@@ -24,8 +24,9 @@
 
 #include "base/lock.h"
 #include "base/refcount.h"
-#include "sentry/kernel/wait.h"
-#include "sentry/mm/uaccess.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/wait.h"
+#include "sentry/uaccess/uaccess.h"
 #include "sentry/vfs/path.h"
 
 struct inode;
@@ -46,8 +47,11 @@ struct kstat {
 	struct timespec atime, mtime, ctime, btime;
 	uint32_t result_mask;		      /* STATX_* that are valid */
 	uint64_t attributes, attributes_mask; /* STATX_ATTR_* */
-	uint64_t mnt_id;
+	uint64_t mnt_id; /* with STATX_MNT_ID_UNIQUE in the mask that was asked for: that one */
 };
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U
+#endif
 
 #define ATTR_MODE 0x001
 #define ATTR_UID 0x002
@@ -57,6 +61,7 @@ struct kstat {
 #define ATTR_MTIME 0x020
 #define ATTR_CTIME 0x040
 #define ATTR_KILL_PRIV 0x080 /* clear setuid, setgid */
+#define ATTR_OPEN 0x100	     /* the size is O_TRUNC's */
 struct iattr {
 	uint32_t valid; /* ATTR_* */
 	uint32_t mode;
@@ -128,15 +133,18 @@ struct inode {
 	uint32_t flags;
 	struct rwlock lock;
 	const struct inode_operations *ops;
-	const struct file_operations *fops; /* for files opened on it; devices: by vfs/device.c */
-	void *private;			    /* the file system's */
+	const struct file_operations
+		*fops; /* for files opened on it; devices: by vfs/file/device.c */
+	void *private; /* the file system's */
 	/* shared by all files on the inode, made when first needed */
 	struct pipe *fifo;		 /* S_IFIFO: fs/pipe */
 	void *unix_socket;		 /* S_IFSOCK bound by AF_UNIX: net/unix */
-	struct file_lock_context *locks; /* vfs/locks.c */
+	struct file_lock_context *locks; /* vfs/lock/locks.c */
 	void *watches;			 /* inotify marks: fs/inotify */
 	_Atomic int write_count;	 /* writers; negative: executing (deny write) */
-	_Atomic(char *) link;		 /* cached symlink target, owned: vfs/namei.c */
+	_Atomic(char *) link;		 /* cached symlink target, owned: vfs/walk/namei.c */
+	_Atomic uint8_t rw_hint;	 /* F_SET_RW_HINT */
+	_Atomic bool no_capability;	 /* it is known to have no security.capability */
 	_Atomic uint64_t sequence;	 /* inode_sequence(); 0: not asked for yet */
 };
 
@@ -166,7 +174,11 @@ int inode_permission(struct inode *inode, int mask);
 /* The credentials that file access is checked with: the current task's, unless a caller (access(2))
  * has overridden them; those of root for threads that run no task. Not counted. */
 const struct cred *vfs_cred(void);
-bool vfs_capable(int cap); /* in vfs_cred() */
+bool vfs_capable(int cap); /* in vfs_cred(), over the first user namespace */
+bool vfs_ns_capable(const struct user_ns *ns, int cap);
+/* In vfs_cred(), over its own user namespace, which must have names for the inode's owner and
+ * group. */
+bool inode_capable(const struct inode *inode, int cap);
 /* Sets the override for this thread (NULL: none); returns the former one. */
 const struct cred *vfs_override_cred(const struct cred *cred);
 /* The caller owns the inode or has CAP_FOWNER. */
@@ -214,6 +226,9 @@ struct dentry *d_make_root(struct super_block *sb, struct inode *inode);
  * the parent's inode lock held. Reference for the caller. */
 struct dentry *d_alloc_child(struct dentry *parent, const char *name);
 struct dentry *d_lookup(struct dentry *parent, const char *name, size_t len);
+/* With dir's inode lock held (write): the child dentry, positive or negative, looked up in the file
+ * system if need be; referenced. ERR_PTR on failure. */
+struct dentry *lookup_locked(struct dentry *dir, const char *name, size_t len);
 void d_drop(struct dentry *d); /* unhash */
 /* Keeps a dentry in the cache (a reference) while its file system has no other place for the name:
  * tmpfs. d_unpin when it is deleted. */
@@ -247,12 +262,15 @@ struct super_block {
 	const struct fs_type *type;
 	const struct super_operations *ops;
 	const struct dentry_operations *d_ops;
-	struct dentry *root; /* counted */
-	uint64_t dev;	     /* st_dev, unique: vfs gives it */
-	uint64_t magic;	     /* statfs f_type */
-	unsigned long flags; /* MS_RDONLY and SB_* */
+	struct dentry *root;	 /* counted */
+	struct user_ns *user_ns; /* counted: the owner */
+	bool nodev;		 /* device inodes in it cannot be opened */
+	uint64_t dev;		 /* st_dev, unique: vfs gives it */
+	uint64_t magic;		 /* statfs f_type */
+	unsigned long flags;	 /* MS_RDONLY and SB_* */
 	uint32_t blksize;
-	char *source; /* /proc/mounts's first column; owned */
+	int64_t max_bytes; /* no file is longer; 0: INT64_MAX */
+	char *source;	   /* /proc/mounts's first column; owned */
 	void *private;
 	_Atomic uint64_t next_ino;
 };
@@ -261,6 +279,13 @@ struct fs_type {
 	const char *name;
 	bool nodev;	  /* /proc/filesystems */
 	bool guest_mount; /* guests with CAP_SYS_ADMIN may mount it */
+	/* The capability is looked for over the owner's user namespace, not over the first; which
+	 * is the current task's own unless owner() says another. */
+	bool userns_mount;
+	struct user_ns *(*owner)(void);
+	/* It shows so much that where parts of it are covered for good, it is not mounted anew:
+	 * proc and sysfs. */
+	bool revealing;
 	/* Makes or finds the super block. `data` is the option string (may be NULL); `arg` is for
 	 * types that only the loader mounts (host, overlay). Reference for the caller. */
 	int (*get_super)(const struct fs_type *type, unsigned long flags, const char *source,
@@ -268,8 +293,18 @@ struct fs_type {
 };
 void fs_register(const struct fs_type *type); /* at init; type is static */
 const struct fs_type *fs_find(const char *name);
+/* The user namespace that a mount of the type made now belongs to. Not counted. */
+struct user_ns *fs_type_owner(const struct fs_type *type);
+const struct fs_type *fs_type_at(int i); /* the registered ones in order; NULL past the end */
 struct super_block *sb_alloc(const struct fs_type *type, const struct super_operations *ops);
+/* Of a new one that all share: the first user namespace owns it, whoever needed it first. */
+void sb_of_kernel(struct super_block *sb);
 void sb_get(struct super_block *sb);
 void sb_put(struct super_block *sb);
+/* How long the file can become, at most: EFBIG (man 2 write). */
+static inline int64_t inode_max_bytes(const struct inode *inode)
+{
+	return S_ISREG(inode->mode) && inode->sb->max_bytes ? inode->sb->max_bytes : INT64_MAX;
+}
 
 #endif

@@ -1,7 +1,7 @@
 /* Parsers by themselves: TCP options, BPF programs, control messages, socket options. */
 #include "../unit/netstack/chaos.h"
 #include "base/bpf.h"
-#include "netstack/tcp.h"
+#include "netstack/tcp/tcp_internal.h"
 
 static bool load(void *ctx, uint32_t off, uint32_t size, uint32_t *out)
 {

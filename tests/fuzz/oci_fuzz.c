@@ -13,8 +13,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (oci_parse((const char *)data, size, &spec, err, sizeof(err))) {
 		if (!err[0])
 			abort();
-	} else if (!spec.argv || !spec.argv[0] || !spec.envp || !spec.cwd || !spec.nmounts ||
-		   !spec.mounts[0].overlay) {
+	} else if (!spec.container.process.argv || !spec.container.process.argv[0] ||
+		   !spec.container.process.envp || !spec.container.process.cwd ||
+		   !spec.container.nmounts || !spec.container.mounts[0].overlay) {
 		abort();
 	}
 	spec_free(&spec);

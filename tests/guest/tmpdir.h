@@ -32,7 +32,7 @@ static void tmpdir_enter(const char *base)
 }
 
 /* Runs test() once on disk (in moat: the overlay) and once on tmpfs. */
-static void on_each_fs(void (*test)(void))
+static inline void on_each_fs(void (*test)(void))
 {
 	static const char *const bases[] = {"/tmp", "/dev/shm"};
 

@@ -8,7 +8,7 @@
 #include <sys/time.h>
 #include <time.h>
 
-/* In the order of vdso_names in sentry/platform/vdso.c; 0: the host has none. */
+/* In the order of vdso_names in sentry/platform/shared/vdso.c; 0: the host has none. */
 __attribute__((section(".table"), visibility("hidden"))) const volatile uintptr_t vdso_table[8] = {
 	0x6d6f617476647321, /* found by this mark; the functions follow */
 };

@@ -1,4 +1,4 @@
-# The guest's vDSO: a small shared object, embedded by sentry/platform/vdso_image.S.
+# The guest's vDSO: a small shared object, embedded by sentry/platform/shared/vdso_image.S.
 set(VDSO_DIR ${CMAKE_SOURCE_DIR}/sentry/arch/vdso)
 add_custom_command(
   OUTPUT ${CMAKE_BINARY_DIR}/generated/vdso.so
@@ -10,6 +10,6 @@ add_custom_command(
   DEPENDS ${VDSO_DIR}/vdso.c ${VDSO_DIR}/vdso.lds
   VERBATIM)
 add_custom_target(vdso_image DEPENDS ${CMAKE_BINARY_DIR}/generated/vdso.so)
-set_source_files_properties(${CMAKE_SOURCE_DIR}/sentry/platform/vdso_image.S PROPERTIES
+set_source_files_properties(${CMAKE_SOURCE_DIR}/sentry/platform/shared/vdso_image.S PROPERTIES
   OBJECT_DEPENDS ${CMAKE_BINARY_DIR}/generated/vdso.so INCLUDE_DIRECTORIES ${CMAKE_BINARY_DIR}/generated)
 add_dependencies(sentry vdso_image)

@@ -1,12 +1,12 @@
 /* Contexts: a ring of completed requests each, in a table per address space. */
-#include "sentry/fs/aio/context.h"
+#include "sentry/fs/aio/context_internal.h"
 
 #include <bsd/sys/tree.h>
 #include <errno.h>
 #include <stdlib.h>
 
 #include "base/refcount.h"
-#include "sentry/kernel/wait.h"
+#include "sentry/kernel/core/wait.h"
 
 #define COPY_EVENTS 32
 

@@ -1,10 +1,24 @@
-/* cgroup2: one group, that of the sandbox (Linux: Documentation/admin-guide/cgroup-v2). */
+/* cgroup2: one group, that of the reader's container; its memory is the sandbox's (Linux:
+ * Documentation/admin-guide/cgroup-v2). */
 #include <errno.h>
+#include <linux/sched.h>
 
 #include "sentry/fs/fs.h"
 #include "sentry/fs/proc/proc.h"
+#include "sentry/fs/pseudo/pseudo.h"
+#include "sentry/kernel/core/container_mark.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/run/container.h"
+#include "sentry/kernel/run/kernel.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/mm/mm.h"
 
 #define CGROUP2_MAGIC 0x63677270
+
+static const struct container_mark *current_mark(void)
+{
+	return current ? current->group->container : NULL;
+}
 
 static int show_procs(struct text *out, struct inode *inode)
 {
@@ -13,7 +27,8 @@ static int show_procs(struct text *out, struct inode *inode)
 	pid_t nr = 1;
 
 	for (; (g = group_next(ns, &nr)); nr++) {
-		text_printf(out, "%d\n", nr);
+		if (!current_mark() || container_mark_within(g->container, current_mark()))
+			text_printf(out, "%d\n", nr);
 		group_put(g);
 	}
 	return 0;
@@ -27,7 +42,7 @@ static int show_memory_current(struct text *out, struct inode *inode)
 
 static int show_memory_max(struct text *out, struct inode *inode)
 {
-	text_printf(out, "%lu\n", kernel.total_memory);
+	text_printf(out, "%lu\n", machine.total_memory);
 	return 0;
 }
 
@@ -54,9 +69,19 @@ static int show_memory_stat(struct text *out, struct inode *inode)
 
 static int show_cpu_stat(struct text *out, struct inode *inode)
 {
-	struct proc_usage u;
+	struct proc_usage u = {0};
+	struct container_usage mine;
 
-	proc_usage_all(kernel.root_pid_ns, &u);
+	if (!current_mark()) {
+		proc_usage_all(kernel.root_pid_ns, &u);
+	} else {
+		int ret = kernel_container_usage(current_mark(), &mine);
+
+		if (ret)
+			return ret;
+		u.utime_ns = mine.user_ns;
+		u.stime_ns = mine.kernel_ns;
+	}
 	text_printf(out,
 		    "usage_usec %lu\nuser_usec %lu\nsystem_usec %lu\nnr_periods 0\n"
 		    "nr_throttled 0\nthrottled_usec 0\n",
@@ -66,19 +91,32 @@ static int show_cpu_stat(struct text *out, struct inode *inode)
 
 static int show_cpu_max(struct text *out, struct inode *inode)
 {
-	text_printf(out, "%d 100000\n", kernel.num_cpus * 100000);
+	text_printf(out, "%d 100000\n", machine.num_cpus * 100000);
 	return 0;
 }
 
 static int show_cpuset(struct text *out, struct inode *inode)
 {
-	text_printf(out, kernel.num_cpus > 1 ? "0-%d\n" : "0\n", kernel.num_cpus - 1);
+	text_printf(out, machine.num_cpus > 1 ? "0-%d\n" : "0\n", machine.num_cpus - 1);
 	return 0;
 }
 
 static int show_pids_current(struct text *out, struct inode *inode)
 {
-	text_printf(out, "%d\n", kernel.num_tasks);
+	const struct container_mark *m = current_mark();
+
+	text_printf(out, "%lu\n", m ? atomic_load(&m->tasks) : (uint64_t)kernel.num_tasks);
+	return 0;
+}
+
+static int show_pids_max(struct text *out, struct inode *inode)
+{
+	uint64_t max = current_mark() ? atomic_load(&current_mark()->tasks_max) : 0;
+
+	if (max)
+		text_printf(out, "%lu\n", max);
+	else
+		text_puts(out, "max\n");
 	return 0;
 }
 
@@ -115,7 +153,7 @@ static const struct pseudo_node top_nodes[] = {
 	FIXED("memory.swap.current", "0\n"),
 	FIXED("memory.swap.max", "0\n"),
 	TEXT("pids.current", show_pids_current),
-	FIXED("pids.max", "max\n"),
+	TEXT("pids.max", show_pids_max),
 	{0},
 };
 static const struct pseudo_node root_node = {
@@ -132,10 +170,23 @@ static int cgroup_get_super(const struct fs_type *type, unsigned long flags, con
 	return pseudo_sb_create(type, &cgroup_sops, &root_node, CGROUP2_MAGIC, out);
 }
 
-static const struct fs_type cgroup2_type = {
-	.name = "cgroup2", .nodev = true, .guest_mount = true, .get_super = cgroup_get_super};
-static const struct fs_type cgroup_type = {
-	.name = "cgroup", .nodev = true, .guest_mount = true, .get_super = cgroup_get_super};
+static struct user_ns *cgroup_owner(void)
+{
+	return namespace_owner(CLONE_NEWCGROUP, current->cgroup_ns);
+}
+
+static const struct fs_type cgroup2_type = {.name = "cgroup2",
+					    .nodev = true,
+					    .guest_mount = true,
+					    .userns_mount = true,
+					    .owner = cgroup_owner,
+					    .get_super = cgroup_get_super};
+static const struct fs_type cgroup_type = {.name = "cgroup",
+					   .nodev = true,
+					   .guest_mount = true,
+					   .userns_mount = true,
+					   .owner = cgroup_owner,
+					   .get_super = cgroup_get_super};
 
 void cgroupfs_init(void)
 {

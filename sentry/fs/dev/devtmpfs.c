@@ -3,7 +3,8 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "sentry/fs/dev/mem.h"
+#include "base/command_lock.h"
+#include "sentry/fs/dev/mem_internal.h"
 #include "sentry/fs/fs.h"
 #include "sentry/vfs/vfs.h"
 
@@ -46,7 +47,7 @@ static int populate(struct super_block *sb)
 {
 	struct inode *dir = sb->root->inode;
 
-	WRITE_GUARD(&dir->lock);
+	COMMAND_WRITE_GUARD(&dir->lock);
 	for (size_t i = 0; i < ARRAY_SIZE(nodes); i++) {
 		struct dentry *d = d_alloc_child(sb->root, nodes[i].name);
 		int err = d ? make_node(dir, d, &nodes[i]) : -ENOMEM;

@@ -1,15 +1,15 @@
 /* null, zero, full, random, urandom. */
-#include "sentry/fs/dev/mem.h"
+#include "sentry/fs/dev/mem_internal.h"
 
 #include <errno.h>
 #include <linux/random.h>
 #include <sys/random.h>
 
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/signal.h"
-#include "sentry/kernel/task.h"
-#include "sentry/vfs/device.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/vfs/file/device.h"
 
 #define RANDOM_CHUNK 1024
 #define ENTROPY_BITS 256

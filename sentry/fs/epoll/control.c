@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/epoll/eventpoll.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/epoll/eventpoll_internal.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/kernel/task/task.h"
 
 /* Linux: fs.epoll.max_user_watches is 4 % of low memory over the size of a watch; here a number
  * that costs the sentry at most about 200 MiB. */
@@ -94,6 +94,8 @@ uint32_t ep_item_poll(struct epitem *item, struct poll_table *pt)
 	return vfs_poll(item->file, pt) & item->event.events;
 }
 
+static void epoll_release(struct file *file);
+
 static int watch_add(struct epitem *item)
 {
 	struct file *file = item->file;
@@ -107,6 +109,7 @@ static int watch_add(struct epitem *item)
 			return -ENOMEM;
 		TAILQ_INIT(&list->items);
 		file->epoll_items = list;
+		file->epoll_release = epoll_release;
 	}
 	TAILQ_INSERT_TAIL(&list->items, item, watch_link);
 	return 0;
@@ -306,7 +309,8 @@ static bool release_one(struct file *file)
 	return true;
 }
 
-void eventpoll_release(struct file *file)
+/* The last reference to a watched file is gone: see file->epoll_release. No locks held. */
+static void epoll_release(struct file *file)
 {
 	if (!file->epoll_items)
 		return;

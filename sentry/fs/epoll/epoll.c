@@ -1,5 +1,5 @@
 /* Waiting for events and delivering them; the epoll file itself. */
-#include "sentry/fs/epoll/epoll.h"
+#include "sentry/fs/epoll/epoll_internal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/epoll/eventpoll.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/epoll/eventpoll_internal.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/kernel/task/task.h"
 
 #define EP_BATCH 64
 
@@ -253,6 +253,7 @@ static int eventpoll_fdinfo(struct file *file, char *buf, size_t size)
 }
 
 const struct file_operations eventpoll_fops = {
+	.llseek = file_noop_llseek,
 	.release = eventpoll_file_release,
 	.poll = eventpoll_poll,
 	.show_fdinfo = eventpoll_fdinfo,
@@ -266,7 +267,7 @@ int epoll_create_file(uint32_t flags, struct file **out)
 	if (!ep)
 		return -ENOMEM;
 	refcount_init(&ep->refs);
-	mutex_init(&ep->mtx);
+	mutex_init_as(&ep->mtx, LOCK_NESTS);
 	mutex_init(&ep->lock);
 	TAILQ_INIT(&ep->ready);
 	RB_INIT(&ep->items);

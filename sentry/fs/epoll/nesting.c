@@ -1,7 +1,7 @@
 /* Epolls that watch epolls: no loops, and no deeper than EP_MAX_NESTS. */
 #include <errno.h>
 
-#include "sentry/fs/epoll/eventpoll.h"
+#include "sentry/fs/epoll/eventpoll_internal.h"
 
 struct mutex ep_nest_lock = MUTEX_INIT;
 static unsigned generation; /* ep_nest_lock */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "sentry/kernel/restart.h"
+#include "sentry/kernel/core/restart.h"
 
 struct eventfd {
 	struct mutex lock;
@@ -70,7 +70,8 @@ static ssize_t eventfd_write(struct file *file, struct iov_iter *from, int64_t *
 	int ret;
 
 	(void)pos;
-	if (iov_iter_count(from) < sizeof(value))
+	/* Just the number, in one piece. */
+	if (from->iov->iov_len != sizeof(value) || from->count < sizeof(value))
 		return -EINVAL;
 	if (copy_from_iter(from, &value, sizeof(value)) != sizeof(value))
 		return -EFAULT;
@@ -126,6 +127,7 @@ static void eventfd_release(struct file *file)
 
 static const struct file_operations eventfd_fops = {
 	.no_splice = true,
+	.llseek = file_noop_llseek,
 	.release = eventfd_release,
 	.read = eventfd_read,
 	.write = eventfd_write,

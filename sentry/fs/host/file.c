@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "base/command_lock.h"
 #include "sentry/fs/host/host_internal.h"
 #include "sentry/platform/platform.h"
 
@@ -153,7 +154,7 @@ static ssize_t write_op(struct file *file, struct iov_iter *from, int64_t *pos, 
 	fd = host_fd_get(o, true);
 	if (fd < 0)
 		return fd;
-	write_lock(&o->inode->lock);
+	command_write_lock(&o->inode->lock);
 	ret = write_bounced(fd, from, *pos, flags, big ? big : small, size);
 	if (ret > 0)
 		after_write(o, fd, pos, ret, flags & RWF_APPEND);

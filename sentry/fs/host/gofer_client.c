@@ -57,6 +57,11 @@ static int take_fds(struct msghdr *msg, int *extra)
 	return first;
 }
 
+static bool may_bring_fd(uint16_t op)
+{
+	return op == GOFER_ATTACH || op == GOFER_OPEN || op == GOFER_CREATE;
+}
+
 static int receive_reply(int sock, struct gofer_transaction *t)
 {
 	union fd_control control;
@@ -81,7 +86,8 @@ static int receive_reply(int sock, struct gofer_transaction *t)
 	if ((size_t)n < sizeof(*r) || msg.msg_flags & MSG_TRUNC || extra ||
 	    r->version != GOFER_VERSION || r->op != t->req.op || r->size != n ||
 	    r->data_len != n - sizeof(*r) || (!!r->has_fd != (t->fd >= 0) && !no_room) ||
-	    r->error > 0 || r->error < -4095 || (r->error && t->fd >= 0)) {
+	    (t->fd >= 0 && !may_bring_fd(t->req.op)) || r->error > 0 || r->error < -4095 ||
+	    (r->error && t->fd >= 0)) {
 		close_fd_ptr(&t->fd);
 		return -EIO;
 	}
@@ -115,7 +121,13 @@ int gofer_call(struct host_mount *m, struct gofer_transaction *t)
 		ret = receive_reply(m->sock, t);
 	platform_block_end();
 	if (ret) {
-		log_error("gofer connection of %s lost", m->sb->source ? m->sb->source : "a mount");
+		/* One that cannot be attached is the mounter's to complain of. */
+		if (t->req.op == GOFER_ATTACH)
+			log_info("gofer connection of %s lost",
+				 m->sb->source ? m->sb->source : "a mount");
+		else
+			log_error("gofer connection of %s lost",
+				  m->sb->source ? m->sb->source : "a mount");
 		close_fd_ptr(&m->sock);
 		return ret;
 	}

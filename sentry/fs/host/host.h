@@ -63,6 +63,7 @@ struct host_object {
 	struct dirlist *list;	/* of a directory, on cached mounts */
 	_Atomic uint64_t blocks;
 	_Atomic int opens, write_opens; /* files on it */
+	struct host_fd *locks_by; /* whose fd has the sandbox's file locks; lent; NULL: none */
 };
 
 /* Makes the inode of a host file on the mount's super block: inode->private points to memory from

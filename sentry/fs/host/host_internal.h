@@ -13,7 +13,8 @@ struct host_mount {
 	int sock;    /* -1 once the gofer is gone or has broken the protocol; gofer_lock */
 	int root_fd; /* O_PATH, or -1: ask the gofer for everything */
 	bool readonly, cache;
-	bool squash; /* the gofer may not give files away */
+	bool squash;		     /* the gofer may not give files away */
+	struct gofer_stat root_stat; /* when it was attached */
 	struct mutex gofer_lock;
 	struct mutex node_lock;
 	struct mutex icache_lock;
@@ -95,6 +96,11 @@ static inline struct host_object *host_object_of(const struct inode *inode)
 void host_refresh(struct host_object *o);
 /* Before the last name of a file that is open goes: what it takes to go on using it. */
 void host_object_keep(struct host_object *o);
+
+/* --- lock.c -------------------------------------------------------------------------------------
+ */
+
+void host_locks_init(void);
 
 /* --- the operation tables ------------------------------------------------------------------------
  */

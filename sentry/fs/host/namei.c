@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "sentry/fs/host/host_internal.h"
-#include "sentry/kernel/cred.h"
+#include "sentry/kernel/core/cred.h"
 
 #ifndef RENAME_EXCHANGE
 #define RENAME_NOREPLACE (1 << 0)

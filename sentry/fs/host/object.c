@@ -256,20 +256,16 @@ void host_object_release(struct host_object *o)
 
 int host_root_inode(struct host_mount *m, struct inode **out)
 {
-	struct gofer_transaction t = {.req.op = GOFER_STAT};
 	struct host_object *o;
 	struct inode *inode;
-	int ret = gofer_call(m, &t);
 
-	if (ret)
-		return ret;
-	if (!S_ISDIR(t.reply.stat.mode) && m->inode_sb != m->sb)
+	if (!S_ISDIR(m->root_stat.mode) && m->inode_sb != m->sb)
 		return -ENOTDIR;
-	inode = make_inode(m, &t.reply.stat);
+	inode = make_inode(m, &m->root_stat);
 	if (!inode)
 		return -ENOMEM;
 	o = inode->private;
-	inode->ino = host_ino(m, t.reply.stat.dev, t.reply.stat.ino);
+	inode->ino = host_ino(m, m->root_stat.dev, m->root_stat.ino);
 	o->node = host_node_alloc(NULL, NULL);
 	if (!o->node) {
 		inode_put(inode);
@@ -317,7 +313,7 @@ int host_readlink(struct host_object *o, char **target)
 		return n;
 	n = -EACCES;
 	if (o->mount->root_fd >= 0) {
-		fd = host_openat2(o->mount->root_fd, path, O_PATH | O_NOFOLLOW);
+		fd = host_open_detached(o->mount->root_fd, path, O_PATH);
 		n = fd < 0 ? fd : (int)readlinkat(fd, "", buf, GOFER_PATH_MAX);
 		if (fd >= 0 && n < 0)
 			n = errno == ENOENT ? -EINVAL : -errno;

@@ -36,9 +36,8 @@ static int open_object(struct host_object *o, int flags)
 		return -ESTALE;
 	/* O_NONBLOCK: what was a regular file when it was looked up may be a fifo now. */
 	if (m->root_fd >= 0)
-		fd = host_openat2(m->root_fd, path,
-				  flags | O_NOFOLLOW |
-					  (flags & O_PATH ? 0 : O_NOCTTY | O_NONBLOCK));
+		fd = host_open_detached(m->root_fd, path,
+					flags | (flags & O_PATH ? 0 : O_NOCTTY | O_NONBLOCK));
 	if (fd == -EACCES || fd == -EPERM)
 		fd = open_by_gofer(o, path, flags);
 	if (fd < 0)

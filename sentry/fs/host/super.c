@@ -114,6 +114,7 @@ static int attach(struct host_mount *m, const struct host_mount_arg *arg)
 		return ret;
 	m->readonly = arg->readonly || t.reply.flags & GOFER_ATTACH_READONLY;
 	m->squash = t.reply.flags & GOFER_ATTACH_SQUASH;
+	m->root_stat = t.reply.stat;
 	m->root_fd = t.fd;
 	if (!arg->directfs)
 		close_fd_ptr(&m->root_fd);
@@ -198,4 +199,5 @@ static const struct fs_type host_type = {
 void hostfs_init(void)
 {
 	fs_register(&host_type);
+	host_locks_init();
 }

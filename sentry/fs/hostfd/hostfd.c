@@ -8,10 +8,10 @@
 #include <unistd.h>
 
 #include "sentry/fs/hostfd/hostfd.h"
-#include "sentry/fs/hostfd/hostfd_impl.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/signal.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/hostfd/hostfd_internal.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/kernel/task/task.h"
 #include "sentry/vfs/file.h"
 
 /* file->pos of regular files: the position is the host's. */
@@ -38,7 +38,7 @@ static ssize_t try_at(struct hostfd *h, void *buf, size_t n, int64_t pos, bool w
 {
 	ssize_t r;
 
-	if (h->mode != HOSTFD_DIRECT || pos == HOST_POS)
+	if (h->mode != HOSTFD_DIRECT || pos == HOST_POS || h->append_only)
 		return write_it ? hostfd_try_write(h, buf, n) : hostfd_try_read(h, buf, n);
 	r = write_it ? pwrite(h->fd, buf, n, pos) : pread(h->fd, buf, n, pos);
 	return r < 0 ? -errno : r;
@@ -135,6 +135,9 @@ static int64_t hostfd_llseek(struct file *file, int64_t offset, int whence)
 
 	if (h->type != S_IFREG)
 		return -ESPIPE;
+	/* The position is the caller's, too, and stays where writes put it: the end. */
+	if (h->append_only && !(offset == 0 && (whence == SEEK_CUR || whence == SEEK_END)))
+		return -ESPIPE;
 	r = lseek(h->fd, offset, whence);
 	return r < 0 ? -errno : r;
 }
@@ -211,6 +214,8 @@ static int hostfd_mmap(struct file *file, uint64_t offset, uint64_t len, int pro
 
 	if (h->type != S_IFREG)
 		return -ENODEV;
+	if (h->append_only)
+		return -EACCES;
 	*host_fd = h->fd;
 	*host_offset = offset;
 	return 0;
@@ -227,15 +232,18 @@ static int hostfd_fallocate(struct file *file, int mode, int64_t offset, int64_t
 {
 	struct hostfd *h = file->private;
 
+	if (h->append_only)
+		return -EPERM;
 	return fallocate(h->fd, mode, offset, len) ? -errno : 0;
 }
 
-/* Regular files only: a transfer on another kind could block in the host. */
+/* Regular files only: a transfer on another kind could block in the host. A transfer into an
+ * append-only one would be at a position. */
 static int hostfd_host_fd(struct file *file)
 {
 	struct hostfd *h = file->private;
 
-	return h->type == S_IFREG ? h->fd : -1;
+	return h->type == S_IFREG && !h->append_only ? h->fd : -1;
 }
 
 /* Opened again through /proc/PID/fd (which is what /dev/stdout is): the same host file. */
@@ -275,6 +283,7 @@ static void hostfd_release(struct file *file)
 }
 
 static const struct file_operations hostfd_fops = {
+	.can_async = true,
 	.open = hostfd_open,
 	.release = hostfd_release,
 	.read = hostfd_read,
@@ -324,6 +333,9 @@ static int hostfd_setattr(struct inode *inode, struct iattr *attr)
 	if (attr->valid & ATTR_SIZE) {
 		if (h->type != S_IFREG || !h->writable)
 			return -EINVAL;
+		/* A shell's "> /dev/stdout" is O_TRUNC: it goes on at the end. */
+		if (h->append_only)
+			return attr->valid & ATTR_OPEN ? 0 : -EPERM;
 		return ftruncate(h->fd, attr->size) ? -errno : 0;
 	}
 	return 0;
@@ -355,7 +367,7 @@ static enum hostfd_mode first_mode(uint32_t type, int host_flags)
 	return host_flags & O_NONBLOCK ? HOSTFD_NONBLOCK : HOSTFD_NOWAIT;
 }
 
-int hostfd_file_create(int host_fd, bool readable, bool writable, struct file **out)
+int hostfd_file_create(int host_fd, enum hostfd_access access, struct file **out)
 {
 	int __close_fd fd = host_fd;
 	struct hostfd *h;
@@ -374,13 +386,14 @@ int hostfd_file_create(int host_fd, bool readable, bool writable, struct file **
 		return -ENOMEM;
 	refcount_init(&h->refs);
 	h->type = st.st_mode & S_IFMT;
-	h->readable = readable;
-	h->writable = writable;
+	h->readable = access != HOSTFD_OUTPUT;
+	h->writable = access != HOSTFD_INPUT;
+	h->append_only = access == HOSTFD_OUTPUT && h->type == S_IFREG;
 	h->mode = first_mode(h->type, host_flags);
 	wait_queue_init(&h->wait);
 	mutex_init(&h->lock);
 
-	flags = readable ? (writable ? O_RDWR : O_RDONLY) : O_WRONLY;
+	flags = h->readable ? (h->writable ? O_RDWR : O_RDONLY) : O_WRONLY;
 	flags |= (uint32_t)host_flags & (O_APPEND | O_NONBLOCK);
 	err = anon_file_create(class_name(h->type), st.st_mode, &hostfd_fops, h, flags, out);
 	if (err) {

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "sentry/fs/hostfd/hostfd_impl.h"
+#include "sentry/fs/hostfd/hostfd_internal.h"
 #include "sentry/platform/platform.h"
 
 static ssize_t result(ssize_t n)
@@ -55,6 +55,9 @@ static ssize_t try_io(struct hostfd *h, void *buf, size_t n, bool write_it)
 	case HOSTFD_NONBLOCK:
 	case HOSTFD_DIRECT:
 	default:
+		/* -1: at the description's position, which moves to the end. */
+		if (write_it && h->append_only)
+			return result(pwritev2(h->fd, &iov, 1, -1, RWF_APPEND));
 		return result(write_it ? write(h->fd, buf, n) : read(h->fd, buf, n));
 	}
 }

@@ -14,10 +14,10 @@
 
 #include "base/thread.h"
 #include "sentry/fs/hostfd/hostfd.h"
-#include "sentry/fs/hostfd/hostfd_impl.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/signal.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/hostfd/hostfd_internal.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/kernel/task/task.h"
 #include "sentry/platform/platform.h"
 
 /* Interrupts a host call of one of our threads; its handler does nothing. */

@@ -1,5 +1,5 @@
 /* inotify instances as files. */
-#include "sentry/fs/inotify/inotify.h"
+#include "sentry/fs/inotify/inotify_internal.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -9,9 +9,9 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
-#include "sentry/fs/inotify/group.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/inotify/group_internal.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/kernel/task/task.h"
 
 /* Unread events of all instances. */
 static _Atomic long queued_bytes;
@@ -218,7 +218,9 @@ static void inotify_release(struct file *file)
 }
 
 static const struct file_operations inotify_fops = {
+	.can_async = true,
 	.no_splice = true,
+	.llseek = file_noop_llseek,
 	.release = inotify_release,
 	.read = inotify_read,
 	.poll = inotify_poll,

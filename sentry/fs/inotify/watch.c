@@ -3,11 +3,13 @@
 #include <limits.h>
 #include <stdlib.h>
 
-#include "sentry/fs/inotify/group.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/vfs/fsnotify.h"
+#include "sentry/fs/inotify/group_internal.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/vfs/notify/fsnotify.h"
 
 struct mutex inotify_marks_lock = MUTEX_INIT;
+
+static const struct fsnotify_operations operations;
 
 static int watch_compare(const struct inotify_watch *a, const struct inotify_watch *b)
 {
@@ -24,7 +26,7 @@ void inotify_detach(struct inotify_watch *w)
 	*at = w->next;
 	w->inode->watches = first;
 	RB_REMOVE(watch_tree, &w->group->watches, w);
-	atomic_fetch_sub(&fsnotify_marks, 1);
+	fsnotify_mark_removed();
 	user_quota_uncharge(w->group->quota, QUOTA_INOTIFY_WATCHES, 1);
 	inotify_queue(w->group, w->wd, IN_IGNORED, 0, NULL);
 }
@@ -88,7 +90,7 @@ int inotify_add(struct inotify_group *g, struct inode *inode, uint32_t mask)
 		RB_INSERT(watch_tree, &g->watches, fresh);
 		fresh->next = inode->watches;
 		inode->watches = fresh;
-		atomic_fetch_add(&fsnotify_marks, 1);
+		fsnotify_mark_added(&operations);
 		ret = fresh->wd;
 		fresh = NULL;
 	}
@@ -128,8 +130,8 @@ static bool ends_watch(const struct inotify_watch *w, uint32_t event)
 	return (w->mask & IN_ONESHOT) || (event & (IN_DELETE_SELF | IN_UNMOUNT));
 }
 
-void fsnotify(uint32_t mask, struct inode *dir, const char *name, struct inode *inode,
-	      uint32_t cookie)
+static void tell(uint32_t mask, struct inode *dir, const char *name, struct inode *inode,
+		 uint32_t cookie)
 {
 	struct inode *on = dir ? dir : inode;
 	struct inotify_watch *w, *next, *ended = NULL;
@@ -163,7 +165,9 @@ void fsnotify(uint32_t mask, struct inode *dir, const char *name, struct inode *
 	}
 }
 
-void fsnotify_inode_delete(struct inode *inode)
+static void tell_delete(struct inode *inode)
 {
-	fsnotify(IN_DELETE_SELF, NULL, NULL, inode, 0);
+	tell(IN_DELETE_SELF, NULL, NULL, inode, 0);
 }
+
+static const struct fsnotify_operations operations = {.event = tell, .inode_delete = tell_delete};

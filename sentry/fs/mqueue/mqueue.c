@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/mqueue/mqueue.h"
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/namespaces.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/mqueue/mqueue_internal.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/ns/namespaces.h"
+#include "sentry/kernel/signal/signal.h"
+#include "sentry/kernel/task/task.h"
 
 void mq_ns_put(struct mq_ns *ns)
 {
@@ -126,8 +127,10 @@ void mq_put(struct mq *mq)
 		TAILQ_REMOVE(&mq->messages, m, link);
 		free(m);
 	}
-	if (mq->notify_group)
+	if (mq->notify_group) {
 		group_put(mq->notify_group);
+		user_ns_put(mq->notify_user_ns);
+	}
 	mutex_destroy(&mq->lock);
 	free(mq);
 }
@@ -142,10 +145,11 @@ static void notify(struct mq *mq)
 	if (mq->notify_kind == SIGEV_SIGNAL) {
 		info.si_value = mq->notify_value;
 		info.si_pid = group_nr_ns(current->group, g->tgid->ns);
-		info.si_uid = current->cred->uid;
+		info.si_uid = uid_shown(mq->notify_user_ns, current->cred->uid);
 		group_send_signal(g, mq->notify_sig, &info);
 	}
 	group_put(g);
+	user_ns_put(mq->notify_user_ns);
 }
 
 /* Consumes msg on success. */
@@ -202,4 +206,5 @@ void mq_unnotify(struct mq *mq, struct thread_group *g)
 		return;
 	mq->notify_group = NULL;
 	group_put(g);
+	user_ns_put(mq->notify_user_ns);
 }

@@ -1,17 +1,19 @@
 /* The mqueue file system: one super block, which shows each caller its own namespace's queues. */
 #include <dirent.h>
 #include <errno.h>
+#include <linux/sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "base/command_lock.h"
 #include "sentry/fs/fs.h"
-#include "sentry/fs/mqueue/mqueue.h"
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/mqueue/mqueue_internal.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/vfs/inode/attr.h"
 #include "sentry/vfs/mount.h"
-#include "sentry/vfs/namei.h"
-#include "sentry/vfs/vfs_internal.h"
+#include "sentry/vfs/name/namei.h"
 
 #define MQUEUE_MAGIC 0x19800202
 
@@ -257,6 +259,7 @@ static int make_super(void)
 
 	if (!sb)
 		return -ENOMEM;
+	sb_of_kernel(sb);
 	sb->magic = MQUEUE_MAGIC;
 	sb->flags = SB_NO_NEGATIVE;
 	sb->d_ops = &mq_dops;
@@ -310,7 +313,7 @@ int mq_create_at(const struct path *root, const char *name, mode_t mode, const s
 
 	if (err)
 		return err;
-	WRITE_GUARD(&dir->lock);
+	COMMAND_WRITE_GUARD(&dir->lock);
 	d = lookup_locked(root->dentry, name, strlen(name));
 	if (IS_ERR(d))
 		return (int)PTR_ERR(d);
@@ -325,10 +328,17 @@ int mq_create_at(const struct path *root, const char *name, mode_t mode, const s
 	return err;
 }
 
+static struct user_ns *mqueue_owner(void)
+{
+	return namespace_owner(CLONE_NEWIPC, current->ipc_ns);
+}
+
 static const struct fs_type mqueue_type = {
 	.name = "mqueue",
 	.nodev = true,
 	.guest_mount = true,
+	.userns_mount = true,
+	.owner = mqueue_owner,
 	.get_super = mq_get_super,
 };
 

@@ -8,8 +8,4 @@
  * that t's next child will be in (CLONE_NEWPID). -ENOENT: t has exited; -ENOMEM, -ENFILE. */
 int nsfs_path(struct task *t, unsigned type, bool for_children, struct path *out);
 
-/* If f is such a file: its type and namespace (struct mnt_ns and so on; NULL for kinds of which
- * there is only one), which lives as long as f. */
-bool nsfs_namespace(const struct file *f, unsigned *type, void **ns);
-
 #endif

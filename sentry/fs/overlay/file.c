@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/uio.h>
 
+#include "base/command_lock.h"
 #include "sentry/fs/overlay/overlay_internal.h"
 
 /* file->private: the lower fd is lent for the life of the file (mapped, spliced from). */
@@ -62,7 +63,7 @@ static ssize_t write_op(struct file *file, struct iov_iter *from, int64_t *pos, 
 
 	if (!iov_iter_count(from))
 		return 0;
-	WRITE_GUARD(&inode->lock);
+	COMMAND_WRITE_GUARD(&inode->lock);
 	ret = ovl_copy_up(inode, INT64_MAX, &data);
 	if (ret)
 		return ret;
@@ -87,7 +88,7 @@ static int64_t llseek(struct file *file, int64_t offset, int whence)
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return generic_llseek(file, offset, whence, atomic_load(&file->inode->size),
-				      INT64_MAX);
+				      inode_max_bytes(file->inode));
 	if (data) {
 		ret = tmpfs_data_seek(data, offset, whence);
 	} else {
@@ -128,7 +129,7 @@ static int mmap_op(struct file *file, uint64_t offset, uint64_t len, int prot, i
 	if (!data && shared_writable) {
 		int ret;
 
-		WRITE_GUARD(&file->inode->lock);
+		COMMAND_WRITE_GUARD(&file->inode->lock);
 		ret = ovl_copy_up(file->inode, INT64_MAX, &data);
 		if (ret)
 			return ret;
@@ -162,7 +163,7 @@ static int fallocate_op(struct file *file, int mode, int64_t offset, int64_t len
 	struct tmpfs_data *data;
 	int ret;
 
-	WRITE_GUARD(&inode->lock);
+	COMMAND_WRITE_GUARD(&inode->lock);
 	ret = ovl_copy_up(inode, INT64_MAX, &data);
 	if (!ret)
 		ret = tmpfs_data_fallocate(data, mode, offset, len);

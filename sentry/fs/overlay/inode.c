@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "sentry/fs/overlay/overlay_internal.h"
-#include "sentry/kernel/cred.h"
+#include "sentry/kernel/core/cred.h"
 
 static void set_ops(struct inode *inode, uint32_t mode)
 {

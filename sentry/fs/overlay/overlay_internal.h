@@ -6,7 +6,6 @@
 
 #include "sentry/fs/host/host.h"
 #include "sentry/fs/overlay/overlay.h"
-#include "sentry/fs/tmpfs/quota.h"
 #include "sentry/fs/tmpfs/tmpfs.h"
 
 /* A name in a directory that differs from the lower layer. */

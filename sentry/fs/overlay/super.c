@@ -111,6 +111,10 @@ static int make_root(struct ovl_super *s, struct inode **out)
 	return ret ? ret : host_root_inode(m, out);
 }
 
+/* How long a file can be: what file systems on disks with blocks of 4 KiB have, as programs know it
+ * of their root. */
+#define OVL_MAX_BYTES (((1LL << 32) - 1) * 4096)
+
 static int get_super(const struct fs_type *type, unsigned long flags, const char *source,
 		     const char *data, void *arg, struct super_block **out)
 {
@@ -123,6 +127,8 @@ static int get_super(const struct fs_type *type, unsigned long flags, const char
 	if (!a)
 		return -EPERM; /* not for guests */
 	sb = sb_alloc(type, &ovl_super_ops);
+	if (sb)
+		sb->max_bytes = OVL_MAX_BYTES;
 	s = calloc(1, sizeof(*s));
 	if (!sb || !s) {
 		free(s);

@@ -3,9 +3,11 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/pipe/pipe.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/fs.h"
+#include "sentry/fs/pipe/pipe_internal.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/vfs/file/device.h"
 
 /* Guards inode->fifo and pipe->files. A leaf, held for a few instructions. */
 static struct mutex fifo_lock = MUTEX_INIT;
@@ -191,4 +193,9 @@ int pipe_create(uint32_t flags, struct file **rd, struct file **wr)
 	}
 	*rd = r;
 	return 0;
+}
+
+void pipe_init(void)
+{
+	device_register_fifo(&fifo_fops);
 }

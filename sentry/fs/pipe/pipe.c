@@ -1,5 +1,5 @@
 /* Reading, writing and polling pipes. */
-#include "sentry/fs/pipe/pipe.h"
+#include "sentry/fs/pipe/pipe_internal.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -7,20 +7,11 @@
 #include <sys/ioctl.h>
 
 #include "sentry/arch/regs.h"
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/task/task.h"
 
 struct pipe *file_pipe(struct file *file)
 {
 	return file->ops == &fifo_fops ? file->private : NULL;
-}
-
-void task_send_sigpipe(void)
-{
-	guest_siginfo_t info = {.si_signo = SIGPIPE, .si_code = SI_USER};
-
-	info.si_pid = task_tgid(current);
-	info.si_uid = current->cred->uid;
-	task_send_signal(current, SIGPIPE, &info);
 }
 
 static bool nonblocking(struct file *file, int rwf)
@@ -222,6 +213,7 @@ static long pipe_fcntl(struct file *file, unsigned cmd, uint64_t arg)
 void fifo_release(struct file *file);
 
 const struct file_operations fifo_fops = {
+	.can_async = true,
 	.open = fifo_open,
 	.release = fifo_release,
 	.read = pipe_read,

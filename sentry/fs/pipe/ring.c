@@ -1,5 +1,5 @@
 /* The byte ring of a pipe. */
-#include "sentry/fs/pipe/ring.h"
+#include "sentry/fs/pipe/ring_internal.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -8,8 +8,8 @@
 
 #include "base/compiler.h"
 #include "sentry/arch/regs.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/core/user_quota.h"
 
 /* Linux: fs.pipe-user-pages-soft. Beyond it a user's pipes stay as small as they are. */
 #define PIPE_USER_PAGES_SOFT 16384
@@ -25,7 +25,7 @@ long pipe_ring_total(void)
 
 static long total_limit(void)
 {
-	return MAX((long)(kernel.total_memory / 8), PIPE_TOTAL_MIN);
+	return MAX((long)(machine.total_memory / 8), PIPE_TOTAL_MIN);
 }
 
 static bool ring_charge(struct pipe_ring *r, long bytes)

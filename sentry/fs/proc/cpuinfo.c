@@ -3,7 +3,8 @@
 #include <cpuid.h>
 #include <string.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/kernel/core/machine.h"
 
 /* Linux's names of feature bits (asm/cpufeatures.h); a NULL is a bit without a name there. */
 static const char *const leaf1_edx[32] = {
@@ -167,7 +168,7 @@ int proc_show_cpuinfo(struct text *out, struct inode *inode)
 	identify(&id);
 	mhz = frequency_mhz(&id);
 	name = id.model_name + strspn(id.model_name, " ");
-	for (int cpu = 0; cpu < kernel.num_cpus; cpu++) {
+	for (int cpu = 0; cpu < machine.num_cpus; cpu++) {
 		text_printf(out,
 			    "processor\t: %d\nvendor_id\t: %s\ncpu family\t: %u\nmodel\t\t: %u\n"
 			    "model name\t: %s\nstepping\t: %u\ncpu MHz\t\t: %.3f\n"
@@ -176,7 +177,7 @@ int proc_show_cpuinfo(struct text *out, struct inode *inode)
 			    "initial apicid\t: %d\nfpu\t\t: yes\nfpu_exception\t: yes\n"
 			    "cpuid level\t: %u\nwp\t\t: yes\n",
 			    cpu, id.vendor, id.family, id.model, *name ? name : "unknown",
-			    id.stepping, mhz, id.cache_kb, kernel.num_cpus, cpu, kernel.num_cpus,
+			    id.stepping, mhz, id.cache_kb, machine.num_cpus, cpu, machine.num_cpus,
 			    cpu, cpu, id.cpuid_level);
 		show_flags(out);
 		text_printf(out,

@@ -3,8 +3,8 @@
 #include <fcntl.h>
 #include <sys/sysmacros.h>
 
-#include "sentry/fs/proc/proc.h"
-#include "sentry/vfs/locks.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/vfs/lock/locks.h"
 
 struct listing {
 	struct text *out;

@@ -4,17 +4,14 @@
  */
 #include <netinet/in.h>
 
-#include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/namespaces.h"
-#include "sentry/net/inet/inet.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/kernel/ns/namespaces.h"
 #include "sentry/net/inet/show.h"
-
-void unix_registry_show(struct text *out) __attribute__((weak)); /* net/unix */
+#include "sentry/net/unix/show.h"
 
 static int show_unix(struct text *out, struct inode *inode)
 {
-	if (unix_registry_show)
-		unix_registry_show(out);
+	unix_registry_show(out);
 	return 0;
 }
 

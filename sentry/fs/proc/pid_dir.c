@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/lifecycle.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/kernel/task/lifecycle.h"
 #include "sentry/mm/mm.h"
 
 #define HIDE_NO_ACCESS 1
@@ -37,14 +37,16 @@ void proc_set_owner(struct inode *inode, struct task *t)
 	struct mm *mm = task_mm_get(t);
 	bool dumpable = !mm || mm->dumpable == 1;
 	uint32_t mode = inode->mode;
+	uid_t uid = mm ? id_to_kernel(mm->user_ns, ID_USER, 0) : 0;
+	gid_t gid = mm ? id_to_kernel(mm->user_ns, ID_GROUP, 0) : 0;
 
 	if (mm)
 		mm_put(mm);
 	/* The directory itself always shows whose process it is. */
 	if (mode == (S_IFDIR | 0555))
 		dumpable = true;
-	inode->uid = dumpable && cred ? cred->euid : 0;
-	inode->gid = dumpable && cred ? cred->egid : 0;
+	inode->uid = dumpable && cred ? cred->euid : uid == INVALID_ID ? 0 : uid;
+	inode->gid = dumpable && cred ? cred->egid : gid == INVALID_ID ? 0 : gid;
 	if (cred)
 		cred_put(cred);
 }
@@ -113,9 +115,11 @@ bool proc_pid_revalidate(struct dentry *dentry)
 		return false;
 	proc_set_owner(inode, t);
 	task_put(t);
-	/* Descriptors come and go under the same name. */
-	return dentry->parent->inode == NULL || (dentry->parent->inode->ops != &proc_fd_iops &&
-						 dentry->parent->inode->ops != &proc_fdinfo_iops);
+	/* Descriptors and mappings come and go under the same name. */
+	return dentry->parent->inode == NULL ||
+	       (dentry->parent->inode->ops != &proc_fd_iops &&
+		dentry->parent->inode->ops != &proc_fdinfo_iops &&
+		dentry->parent->inode->ops != &proc_map_files_iops);
 }
 
 /* --- the tree
@@ -138,6 +142,16 @@ bool proc_pid_revalidate(struct dentry *dentry)
 	{                                                                                          \
 		.name = (NAME), .mode = S_IFREG | (MODE), .content = (CONTENT)                     \
 	}
+/* For its owner to write, on Linux; here nobody may. */
+#define SEALED(NAME, CONTENT)                                                                      \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0644, .content = (CONTENT),                      \
+		.write = proc_write_refused                                                        \
+	}
+#define ID_MAP(NAME, KIND)                                                                         \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0644, .fops = &proc_id_map_fops, .arg = (KIND)   \
+	}
 #define LINK(NAME, GET_LINK)                                                                       \
 	{                                                                                          \
 		.name = (NAME), .mode = S_IFLNK | 0777, .get_link = (GET_LINK)                     \
@@ -147,6 +161,36 @@ bool proc_pid_revalidate(struct dentry *dentry)
 		.name = (NAME), .mode = S_IFDIR | (MODE), .iops = (IOPS), .fops = (FOPS)           \
 	}
 
+/* Nothing has been asked for the next execve. */
+static int show_no_label(struct text *t, struct inode *inode)
+{
+	return 0;
+}
+
+static int show_label(struct text *t, struct inode *inode)
+{
+	struct task *__put_task task = proc_task_get(inode);
+	struct cred *cred;
+	int err = 0;
+
+	if (!task)
+		return -ESRCH;
+	cred = task_cred_get(task);
+	if (cred->label)
+		text_printf(t, "%s\n", cred->label->text);
+	else
+		err = -EINVAL; /* what Linux says when no security module has a label */
+	cred_put(cred);
+	return err;
+}
+
+static const struct pseudo_node attr_nodes[] = {
+	TEXT("current", 0444, show_label),
+	TEXT("exec", 0444, show_no_label),
+	TEXT("prev", 0444, show_label),
+	{0},
+};
+
 #define THREAD_NODES                                                                               \
 	OWN_DIR("fd", 0500, &proc_fd_iops, &proc_fd_fops),                                         \
 		OWN_DIR("fdinfo", 0555, &proc_fdinfo_iops, &proc_fdinfo_fops),                     \
@@ -154,7 +198,7 @@ bool proc_pid_revalidate(struct dentry *dentry)
 		 .mode = S_IFDIR | 0511,                                                           \
 		 .children = proc_ns_nodes,                                                        \
 		 .iops = &ns_dir_iops},                                                            \
-		DIR("net", 0555, proc_net_nodes),                                                  \
+		DIR("net", 0555, proc_net_nodes), DIR("attr", 0555, attr_nodes),                   \
 		PRIVATE_TEXT("environ", 0400, proc_show_environ),                                  \
 		PRIVATE_TEXT("auxv", 0400, proc_show_auxv),                                        \
 		TEXT("status", 0444, proc_show_status),                                            \
@@ -188,12 +232,14 @@ bool proc_pid_revalidate(struct dentry *dentry)
 		 .mode = S_IFREG | 0644,                                                           \
 		 .show = proc_show_oom,                                                            \
 		 .write = proc_write_oom},                                                         \
-		FIXED("loginuid", 0444, "4294967295"), FIXED("sessionid", 0444, "4294967295"),     \
-		PRIVATE_TEXT("io", 0400, proc_show_io), FIXED("uid_map", 0444, ID_MAP),            \
-		FIXED("gid_map", 0444, ID_MAP), FIXED("projid_map", 0444, ID_MAP),                 \
-		FIXED("setgroups", 0444, "allow\n")
-
-#define ID_MAP "         0          0 4294967295\n"
+		SEALED("loginuid", "4294967295"), FIXED("sessionid", 0444, "4294967295"),          \
+		PRIVATE_TEXT("io", 0400, proc_show_io), ID_MAP("uid_map", ID_USER),                \
+		ID_MAP("gid_map", ID_GROUP), ID_MAP("projid_map", ID_PROJECT),                     \
+		{.name = "setgroups", .mode = S_IFREG | 0644, .fops = &proc_setgroups_fops},       \
+		DIR("attr", 0555, proc_attr_nodes),                                                \
+		{.name = "clear_refs", .mode = S_IFREG | 0200, .write = proc_write_clear_refs},    \
+		PRIVATE_TEXT("stack", 0400, proc_show_stack),                                      \
+		PRIVATE_TEXT("syscall", 0400, proc_show_syscall)
 
 static const struct inode_operations private_dir_iops = {
 	.lookup = pid_lookup_child,
@@ -211,7 +257,15 @@ const struct pseudo_node proc_pid_nodes[] = {
 	OWN_DIR("task", 0555, &proc_task_iops, &proc_task_fops),
 	THREAD_NODES,
 	{.name = "mountstats", .mode = S_IFREG | 0400, .fops = &proc_mounts_fops, .arg = 2},
-	FIXED("coredump_filter", 0444, "00000033\n"),
+	{.name = "coredump_filter",
+	 .mode = S_IFREG | 0644,
+	 .show = proc_show_coredump_filter,
+	 .write = proc_write_coredump_filter},
+	OWN_DIR("map_files", 0500, &proc_map_files_iops, &proc_map_files_fops),
+	{.name = "timens_offsets",
+	 .mode = S_IFREG | 0644,
+	 .show = proc_show_timens_offsets,
+	 .write = proc_write_timens_offsets},
 	{.name = "timers", .mode = S_IFREG | 0444, .content = "", .may_open = proc_ptrace_may_open},
 	{.name = "timerslack_ns",
 	 .mode = S_IFREG | 0666,
@@ -220,11 +274,26 @@ const struct pseudo_node proc_pid_nodes[] = {
 	{0},
 };
 
+static int pid_iterate(struct file *file, struct dir_context *ctx)
+{
+	return pseudo_dir_fops.iterate(file, ctx);
+}
+
+static struct pid *pid_of_dir(const struct file *file)
+{
+	return pseudo(file->inode)->pid;
+}
+
+static const struct file_operations pid_dir_fops = {
+	.iterate = pid_iterate,
+	.process = pid_of_dir,
+};
+
 static const struct pseudo_node pid_dir_node = {.name = "PID",
 						.mode = S_IFDIR | 0555,
 						.children = proc_pid_nodes,
 						.iops = &pid_iops,
-						.fops = &pseudo_dir_fops};
+						.fops = &pid_dir_fops};
 static const struct pseudo_node tid_dir_node = {.name = "TID",
 						.mode = S_IFDIR | 0555,
 						.children = proc_tid_nodes,
@@ -388,5 +457,21 @@ static int task_iterate(struct file *file, struct dir_context *ctx)
 	return 0;
 }
 
-const struct inode_operations proc_task_iops = {.lookup = task_lookup};
+/* Programs count their threads by it. */
+static int task_getattr(struct inode *inode, struct kstat *stat, uint32_t mask, unsigned flags)
+{
+	struct task *__put_task t = proc_task_get(inode);
+
+	generic_fillattr(inode, stat);
+	if (t) {
+		READ_GUARD(&kernel.tasklist_lock);
+		stat->nlink += (uint32_t)t->group->num_threads;
+	}
+	return 0;
+}
+
+const struct inode_operations proc_task_iops = {
+	.lookup = task_lookup,
+	.getattr = task_getattr,
+};
 const struct file_operations proc_task_fops = {.iterate = task_iterate};

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 #include "sentry/vfs/mount.h"
 
 static int parse_fd(const char *name)
@@ -147,7 +147,25 @@ static int fd_iterate(struct file *file, struct dir_context *ctx)
 	return 0;
 }
 
+/* Its size is the number of descriptors. */
+static int fd_dir_getattr(struct inode *inode, struct kstat *stat, uint32_t mask, unsigned flags)
+{
+	struct task *__put_task t = proc_task_get(inode);
+	struct files *files = t ? task_files_get(t) : NULL;
+
+	generic_fillattr(inode, stat);
+	if (!files)
+		return 0;
+	mutex_lock(&files->lock);
+	for (int fd = 0; fd < files->size; fd++)
+		stat->size += files->slots[fd].file != NULL;
+	mutex_unlock(&files->lock);
+	files_put(files);
+	return 0;
+}
+
 const struct inode_operations proc_fd_iops = {
+	.getattr = fd_dir_getattr,
 	.lookup = fd_lookup,
 	.permission = proc_private_permission,
 };

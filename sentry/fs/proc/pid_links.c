@@ -3,7 +3,7 @@
 #include <linux/sched.h>
 
 #include "sentry/fs/nsfs/nsfs.h"
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 #include "sentry/mm/mm.h"
 
 /* Reading these links takes ptrace access to the process. */

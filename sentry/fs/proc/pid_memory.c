@@ -3,7 +3,7 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 #include "sentry/mm/mm.h"
 
 #define STRINGS_MAX (1UL << 21) /* cmdline, environ */

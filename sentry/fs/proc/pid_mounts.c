@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 #include "sentry/vfs/mount.h"
 
 struct mounts_file {

@@ -2,7 +2,7 @@
  * their pages. Where the host has joined mappings, each gets a part by its size. */
 #include <errno.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 
 struct mapping {
 	const struct vm_area *vma;

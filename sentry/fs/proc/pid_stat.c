@@ -2,10 +2,13 @@
 #include <errno.h>
 #include <string.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 #include "sentry/fs/tty/tty.h"
-#include "sentry/kernel/lifecycle.h"
-#include "sentry/kernel/seccomp.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/seccomp/seccomp.h"
+#include "sentry/kernel/signal/signal.h"
+#include "sentry/kernel/task/lifecycle.h"
+#include "sentry/kernel/task/trace.h"
 #include "sentry/mm/mm.h"
 #include "sentry/vfs/file.h"
 
@@ -95,7 +98,7 @@ uint64_t proc_memory_used(struct pid_ns *ns)
 
 struct snapshot {
 	char state;
-	pid_t pid, tgid, ppid, pgrp, sid;
+	pid_t pid, tgid, ppid, pgrp, sid, tracer;
 	int num_threads;
 	struct tty *tty; /* counted, or NULL */
 	sigset64_t pending, shared_pending, blocked, ignored, caught;
@@ -117,6 +120,7 @@ static void snapshot_signals(struct task *t, struct snapshot *s)
 
 	s->pending = t->pending.set;
 	s->shared_pending = t->group->pending.set;
+	signal_mask_take(t);
 	s->blocked = t->blocked;
 	for (int sig = 1; sig <= GUEST_NSIG; sig++) {
 		if (sh->action[sig - 1].handler == (uint64_t)(uintptr_t)SIG_IGN)
@@ -135,13 +139,15 @@ static void snapshot_take(struct task *t, struct pid_ns *ns, struct snapshot *s)
 
 	memset(s, 0, sizeof(*s));
 	read_lock(&kernel.tasklist_lock);
-	s->state = state_letter(t->state);
+	s->state = state_letter(task_state_now(t));
 	s->pid = pid_nr_ns(t->pid, ns);
 	s->tgid = group_nr_ns(g, ns);
 	s->ppid = group_nr_ns(g->parent, ns);
 	s->pgrp = pid_nr_ns(g->pgrp, ns);
 	s->sid = pid_nr_ns(g->session, ns);
 	s->num_threads = g->num_threads;
+	if (task_traced(t))
+		s->tracer = pid_nr_ns(atomic_load(&t->trace)->tracer->pid, ns);
 	if (g->tty)
 		s->tty = tty_get(g->tty);
 	read_unlock(&kernel.tasklist_lock);
@@ -286,7 +292,7 @@ int proc_show_stat(struct text *out, struct inode *inode)
 	text_num(out, t->nice);
 	text_num(out, s.num_threads);
 	text_num(out, 0); /* itrealvalue */
-	text_unum(out, ticks((uint64_t)MAX(t->start_time - kernel.boot_mono_ns, 0)));
+	text_unum(out, ticks((uint64_t)MAX(t->start_time - machine.boot_mono_ns, 0)));
 	text_unum(out, l.vsize);
 	text_unum(out, u.rss_pages);
 	text_unum(out, s.rss_limit);
@@ -353,12 +359,14 @@ static void status_ids(struct text *out, struct task *t, const struct snapshot *
 		fs_put(fs);
 	}
 	text_printf(out,
-		    "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n"
+		    "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n"
 		    "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%d\nGroups:\t",
-		    state_name(s->state), s->tgid, s->pid, s->ppid, c->uid, c->euid, c->suid,
-		    c->fsuid, c->gid, c->egid, c->sgid, c->fsgid, files ? files->size : 0);
+		    state_name(s->state), s->tgid, s->pid, s->ppid, s->tracer,
+		    uid_shown_here(c->uid), uid_shown_here(c->euid), uid_shown_here(c->suid),
+		    uid_shown_here(c->fsuid), gid_shown_here(c->gid), gid_shown_here(c->egid),
+		    gid_shown_here(c->sgid), gid_shown_here(c->fsgid), files ? files->size : 0);
 	for (uint32_t i = 0; i < c->ngroups; i++)
-		text_printf(out, "%s%u", i ? " " : "", c->groups[i]);
+		text_printf(out, "%s%u", i ? " " : "", gid_shown_here(c->groups[i]));
 	text_puts(out, " \n");
 	if (files)
 		files_put(files);
@@ -437,11 +445,11 @@ static void status_cpus(struct text *out, struct task *t)
 	bool first = true;
 
 	text_puts(out, "Cpus_allowed:\t");
-	for (int word = (kernel.num_cpus - 1) / 32; word >= 0; word--) {
+	for (int word = (machine.num_cpus - 1) / 32; word >= 0; word--) {
 		uint32_t bits = 0;
 
 		for (int i = 0; i < 32; i++)
-			if (word * 32 + i < kernel.num_cpus &&
+			if (word * 32 + i < machine.num_cpus &&
 			    CPU_ISSET(word * 32 + i, &t->affinity))
 				bits |= 1u << i;
 		text_printf(out, first ? "%x" : ",%08x", bits);
@@ -449,12 +457,12 @@ static void status_cpus(struct text *out, struct task *t)
 	}
 	text_puts(out, "\nCpus_allowed_list:\t");
 	first = true;
-	for (int i = 0; i < kernel.num_cpus; i++) {
+	for (int i = 0; i < machine.num_cpus; i++) {
 		int end = i;
 
 		if (!CPU_ISSET(i, &t->affinity))
 			continue;
-		while (end + 1 < kernel.num_cpus && CPU_ISSET(end + 1, &t->affinity))
+		while (end + 1 < machine.num_cpus && CPU_ISSET(end + 1, &t->affinity))
 			end++;
 		text_printf(out, "%s%d", first ? "" : ",", i);
 		if (end > i)

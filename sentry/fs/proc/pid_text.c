@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 
 /* --- comm
  * ---------------------------------------------------------------------------------------------- */
@@ -216,7 +216,7 @@ ssize_t proc_write_timerslack(struct inode *inode, char *s, size_t n)
 
 	if (!t)
 		return -ESRCH;
-	if (t != current && !capable(CAP_SYS_NICE))
+	if (t != current && !task_capable(t, CAP_SYS_NICE))
 		return -EPERM;
 	if (pseudo_parse_int(s, 0, INT64_MAX, &ns))
 		return -EINVAL;

@@ -1,15 +1,27 @@
 /* The file system type and the root directory of proc. */
-#include "sentry/fs/proc/proc.h"
+#include "sentry/fs/proc/proc_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "sentry/fs/fs.h"
-#include "sentry/kernel/lifecycle.h"
+#include "sentry/kernel/task/lifecycle.h"
 
 /* Readdir positions of processes, behind those of the static names. */
 #define FIRST_PID_POS 256
+#define FIRST_MACHINE_POS 128
+
+/* The loader mounts proc before there is a process: it is that of the container, whoever in it
+ * looks first. */
+static struct pid_ns *container_pid_ns(void)
+{
+	struct pid_ns *ns = current ? task_pid_ns(current) : kernel.root_pid_ns;
+
+	while (ns->parent && ns->parent != kernel.root_pid_ns)
+		ns = ns->parent;
+	return ns;
+}
 
 struct pid_ns *proc_ns(struct super_block *sb)
 {
@@ -18,7 +30,7 @@ struct pid_ns *proc_ns(struct super_block *sb)
 
 	if (ns)
 		return ns;
-	ns = current ? task_pid_ns(current) : kernel.root_pid_ns;
+	ns = container_pid_ns();
 	pid_ns_get(ns);
 	if (!atomic_compare_exchange_strong(&p->ns, &none, ns)) {
 		pid_ns_put(ns);
@@ -77,6 +89,8 @@ static int root_lookup(struct inode *dir, struct dentry *dentry)
 	err = pseudo_lookup_in(top_nodes, dir, dentry);
 	if (!err && !dentry->inode)
 		err = pseudo_lookup_in(proc_system_nodes, dir, dentry);
+	if (!err && !dentry->inode)
+		err = pseudo_lookup_in(proc_machine_nodes, dir, dentry);
 	return err ? err : pseudo_absent(dir, dentry);
 }
 
@@ -86,7 +100,8 @@ static int root_iterate(struct file *file, struct dir_context *ctx)
 		return 0;
 	if (ctx->pos < FIRST_PID_POS) {
 		if (!pseudo_emit(top_nodes, file->inode, ctx, 2) ||
-		    !pseudo_emit(proc_system_nodes, file->inode, ctx, 2 + (int64_t)NUM_TOP))
+		    !pseudo_emit(proc_system_nodes, file->inode, ctx, 2 + (int64_t)NUM_TOP) ||
+		    !pseudo_emit(proc_machine_nodes, file->inode, ctx, FIRST_MACHINE_POS))
 			return 0;
 		ctx->pos = FIRST_PID_POS;
 	}
@@ -94,7 +109,23 @@ static int root_iterate(struct file *file, struct dir_context *ctx)
 	return 0;
 }
 
-static const struct inode_operations root_iops = {.lookup = root_lookup};
+/* One link for each process, and its own. */
+static int root_getattr(struct inode *inode, struct kstat *stat, uint32_t mask, unsigned flags)
+{
+	struct pid_ns *ns = proc_ns(inode->sb);
+	struct thread_group *g;
+
+	generic_fillattr(inode, stat);
+	READ_GUARD(&kernel.tasklist_lock);
+	TAILQ_FOREACH (g, &kernel.groups, all_link)
+		stat->nlink += group_nr_ns(g, ns) != 0;
+	return 0;
+}
+
+static const struct inode_operations root_iops = {
+	.lookup = root_lookup,
+	.getattr = root_getattr,
+};
 static const struct file_operations root_fops = {.iterate = root_iterate};
 static const struct pseudo_node root_node = {
 	.name = "/", .mode = S_IFDIR | 0555, .iops = &root_iops, .fops = &root_fops};
@@ -146,7 +177,9 @@ static int parse_options(struct proc_sb *p, const char *data)
 			if (p->hidepid < 0)
 				return -EINVAL;
 		} else if (!strncmp(opt, "gid=", 4)) {
-			p->gid = (gid_t)strtoul(opt + 4, NULL, 10);
+			p->gid = make_kgid((gid_t)strtoul(opt + 4, NULL, 10));
+			if (p->gid == INVALID_ID)
+				return -EINVAL;
 		} else if (*opt && strncmp(opt, "subset=", 7)) {
 			return -EINVAL;
 		}
@@ -193,14 +226,22 @@ static int proc_get_super(const struct fs_type *type, unsigned long flags, const
 	(*out)->private = p;
 	(*out)->d_ops = &proc_dops;
 	if (current)
-		proc_ns(*out);
+		p->ns = pid_ns_get(task_pid_ns(current));
 	return 0;
+}
+
+static struct user_ns *proc_owner(void)
+{
+	return task_pid_ns(current)->user_ns;
 }
 
 static const struct fs_type proc_type = {
 	.name = "proc",
 	.nodev = true,
 	.guest_mount = true,
+	.userns_mount = true,
+	.owner = proc_owner,
+	.revealing = true,
 	.get_super = proc_get_super,
 };
 

@@ -1,15 +1,17 @@
 /* /proc/sys: the knobs that programs read, and the few that a guest may turn. */
 #include <errno.h>
+#include <sys/epoll.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
 
-#include "sentry/fs/aio/context.h"
-#include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/lifecycle.h"
-#include "sentry/kernel/namespaces.h"
-#include "sentry/kernel/version.h"
+#include "sentry/fs/aio/aio.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/fs/proc/sysctl_internal.h"
+#include "sentry/kernel/ns/namespaces.h"
+#include "sentry/kernel/run/version.h"
+#include "sentry/kernel/task/lifecycle.h"
 
 /* --- names
  * ---------------------------------------------------------------------------------------------------
@@ -32,7 +34,7 @@ static ssize_t write_uts(struct inode *inode, char *s, size_t n)
 	struct uts_ns *ns = current ? current->uts_ns : NULL;
 	char *to;
 
-	if (!ns || !capable(CAP_SYS_ADMIN))
+	if (!ns || !ns_capable(ns->user_ns, CAP_SYS_ADMIN))
 		return -EPERM;
 	s[strcspn(s, "\n")] = 0;
 	MUTEX_GUARD(&ns->lock);
@@ -109,12 +111,6 @@ static int show_ns_last_pid(struct text *out, struct inode *inode)
 	return 0;
 }
 
-static int show_unprivileged_ports(struct text *out, struct inode *inode)
-{
-	text_puts(out, "1024\n");
-	return 0;
-}
-
 static int show_aio_max_nr(struct text *out, struct inode *inode)
 {
 	text_printf(out, "%u\n", AIO_MAX_NR);
@@ -139,23 +135,50 @@ static int sysctl_permission(struct inode *inode, int mask)
 	return mask & ~bits & (MAY_READ | MAY_WRITE | MAY_EXEC) ? -EACCES : 0;
 }
 
-static const struct inode_operations sysctl_iops = {
+/* All of them can be polled, most in vain: they are always ready. */
+static uint32_t sysctl_poll(struct file *file, struct poll_table *pt)
+{
+	return EPOLLIN | EPOLLOUT | EPOLLRDNORM | EPOLLWRNORM;
+}
+
+static int64_t sysctl_llseek(struct file *file, int64_t offset, int whence)
+{
+	return generic_llseek(file, offset, whence, 0, INT64_MAX);
+}
+
+static int sysctl_open(struct inode *inode, struct file *file)
+{
+	return pseudo_text_fops.open(inode, file);
+}
+
+static void sysctl_release(struct file *file)
+{
+	pseudo_text_fops.release(file);
+}
+
+static ssize_t sysctl_read(struct file *file, struct iov_iter *to, int64_t *pos, int rwf)
+{
+	return pseudo_text_fops.read(file, to, pos, rwf);
+}
+
+static ssize_t sysctl_write(struct file *file, struct iov_iter *from, int64_t *pos, int rwf)
+{
+	return pseudo_text_fops.write(file, from, pos, rwf);
+}
+
+const struct file_operations sysctl_fops = {
+	.open = sysctl_open,
+	.release = sysctl_release,
+	.read = sysctl_read,
+	.write = sysctl_write,
+	.llseek = sysctl_llseek,
+	.poll = sysctl_poll,
+};
+
+const struct inode_operations sysctl_iops = {
 	.permission = sysctl_permission,
 	.setattr = pseudo_setattr,
 };
-
-#define DIR(NAME, CHILDREN)                                                                        \
-	{                                                                                          \
-		.name = (NAME), .mode = S_IFDIR | 0555, .children = (CHILDREN)                     \
-	}
-#define TEXT(NAME, SHOW)                                                                           \
-	{                                                                                          \
-		.name = (NAME), .mode = S_IFREG | 0444, .show = (SHOW), .iops = &sysctl_iops       \
-	}
-#define FIXED(NAME, CONTENT)                                                                       \
-	{                                                                                          \
-		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT), .iops = &sysctl_iops \
-	}
 
 static const struct pseudo_node random_nodes[] = {
 	{.name = "boot_id", .mode = S_IFREG | 0444, .show = show_uuid, .arg = 1},
@@ -174,11 +197,16 @@ static const struct pseudo_node seccomp_nodes[] = {
 };
 
 static const struct pseudo_node kernel_nodes[] = {
-	{.name = "hostname", .mode = S_IFREG | 0644, .show = show_uts, .write = write_uts},
+	{.name = "hostname",
+	 .mode = S_IFREG | 0644,
+	 .show = show_uts,
+	 .write = write_uts,
+	 .fops = &sysctl_fops},
 	{.name = "domainname",
 	 .mode = S_IFREG | 0644,
 	 .show = show_uts,
 	 .write = write_uts,
+	 .fops = &sysctl_fops,
 	 .arg = 1},
 	FIXED("osrelease", KERNEL_RELEASE "\n"),
 	FIXED("ostype", KERNEL_SYSNAME "\n"),
@@ -283,39 +311,8 @@ static const struct pseudo_node fs_nodes[] = {
 	{0},
 };
 
-static const struct pseudo_node core_nodes[] = {
-	FIXED("somaxconn", "4096\n"),	   FIXED("rmem_max", "212992\n"),
-	FIXED("wmem_max", "212992\n"),	   FIXED("rmem_default", "212992\n"),
-	FIXED("wmem_default", "212992\n"), FIXED("netdev_max_backlog", "1000\n"),
-	FIXED("optmem_max", "131072\n"),   {0},
-};
-static const struct pseudo_node ipv4_nodes[] = {
-	FIXED("ip_local_port_range", "32768\t60999\n"),
-	TEXT("ip_unprivileged_port_start", show_unprivileged_ports),
-	FIXED("ip_forward", "0\n"),
-	FIXED("tcp_rmem", "4096\t131072\t6291456\n"),
-	FIXED("tcp_wmem", "4096\t16384\t4194304\n"),
-	FIXED("tcp_syncookies", "1\n"),
-	FIXED("tcp_timestamps", "1\n"),
-	FIXED("tcp_sack", "1\n"),
-	FIXED("tcp_fin_timeout", "60\n"),
-	FIXED("tcp_keepalive_time", "7200\n"),
-	FIXED("tcp_keepalive_intvl", "75\n"),
-	FIXED("tcp_keepalive_probes", "9\n"),
-	FIXED("tcp_congestion_control", "cubic\n"),
-	FIXED("tcp_available_congestion_control", "reno cubic\n"),
-	FIXED("tcp_max_syn_backlog", "1024\n"),
-	{0},
-};
-static const struct pseudo_node unix_nodes[] = {FIXED("max_dgram_qlen", "512\n"), {0}};
-static const struct pseudo_node net_nodes[] = {
-	DIR("core", core_nodes),
-	DIR("ipv4", ipv4_nodes),
-	DIR("unix", unix_nodes),
-	{0},
-};
 static const struct pseudo_node user_nodes[] = {
-	FIXED("max_user_namespaces", "0\n"),
+	FIXED("max_user_namespaces", "16384\n"),
 	FIXED("max_pid_namespaces", "65536\n"),
 	FIXED("max_mnt_namespaces", "65536\n"),
 	FIXED("max_uts_namespaces", "65536\n"),
@@ -325,6 +322,6 @@ static const struct pseudo_node user_nodes[] = {
 };
 
 const struct pseudo_node proc_sys_nodes[] = {
-	DIR("kernel", kernel_nodes), DIR("vm", vm_nodes),     DIR("fs", fs_nodes),
-	DIR("net", net_nodes),	     DIR("user", user_nodes), {0},
+	DIR("kernel", kernel_nodes),  DIR("vm", vm_nodes),     DIR("fs", fs_nodes),
+	DIR("net", sysctl_net_nodes), DIR("user", user_nodes), {0},
 };

@@ -1,11 +1,12 @@
 /* The files at the top of /proc that are about the whole sandbox. */
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/version.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/run/load.h"
+#include "sentry/kernel/run/version.h"
 #include "sentry/mm/mm.h"
 
 static uint64_t kb(uint64_t bytes)
@@ -27,7 +28,7 @@ static void memory_now(struct inode *inode, struct memory *m)
 
 	proc_usage_all(proc_ns(inode->sb), &u);
 	used = u.rss_pages * PAGE_SIZE;
-	m->total = kernel.total_memory;
+	m->total = machine.total_memory;
 	m->free = used < m->total ? m->total - used : 0;
 	m->mapped = MIN(u.shared_pages, u.rss_pages) * PAGE_SIZE;
 	m->anon = used - m->mapped;
@@ -108,7 +109,7 @@ static int show_vmstat(struct text *out, struct inode *inode)
 
 static uint64_t uptime_ns(void)
 {
-	return (uint64_t)(monotonic_ns() - kernel.boot_mono_ns);
+	return (uint64_t)(monotonic_ns() - machine.boot_mono_ns);
 }
 
 static int show_uptime(struct text *out, struct inode *inode)
@@ -117,7 +118,7 @@ static int show_uptime(struct text *out, struct inode *inode)
 	struct proc_usage u;
 
 	proc_usage_all(proc_ns(inode->sb), &u);
-	idle = up * (uint64_t)kernel.num_cpus;
+	idle = up * (uint64_t)machine.num_cpus;
 	idle -= MIN(idle, u.utime_ns + u.stime_ns);
 	up /= NSEC_PER_SEC / 100;
 	idle /= NSEC_PER_SEC / 100;
@@ -125,45 +126,14 @@ static int show_uptime(struct text *out, struct inode *inode)
 	return 0;
 }
 
-static void count_running(struct pid_ns *ns, int *running, int *total)
-{
-	struct thread_group *g;
-	struct task *t;
-
-	*running = 0;
-	READ_GUARD(&kernel.tasklist_lock);
-	*total = kernel.num_tasks;
-	TAILQ_FOREACH (g, &kernel.groups, all_link)
-		for_each_thread (g, t) {
-			if (pid_nr_ns(t->pid, ns) && t->state == TASK_RUNNING)
-				++*running;
-		}
-}
-
-/* The three averages decay from one reading to the next: nothing samples in between. */
 static int show_loadavg(struct text *out, struct inode *inode)
 {
-	static const double period[3] = {60, 300, 900};
-	static struct mutex lock = MUTEX_INIT;
-	static int64_t last;
-	static double average[3];
 	struct pid_ns *ns = proc_ns(inode->sb);
-	int running, total;
-	int64_t now = monotonic_ns();
-	double now_values[3];
+	struct load load;
 
-	count_running(ns, &running, &total);
-	mutex_lock(&lock);
-	for (int i = 0; i < 3; i++) {
-		double keep = exp(-(double)(now - (last ? last : now)) / 1e9 / period[i]);
-
-		average[i] = average[i] * keep + (running - 1) * (1 - keep);
-		now_values[i] = average[i];
-	}
-	last = now;
-	mutex_unlock(&lock);
-	text_printf(out, "%.2f %.2f %.2f %d/%d %d\n", now_values[0], now_values[1], now_values[2],
-		    running, total, ns->last);
+	kernel_load(ns, &load);
+	text_printf(out, "%.2f %.2f %.2f %d/%d %d\n", load.average[0], load.average[1],
+		    load.average[2], load.running, load.total, ns->last);
 	return 0;
 }
 
@@ -180,12 +150,12 @@ static void cpu_line(struct text *out, const char *name, uint64_t user, uint64_t
 static int show_stat(struct text *out, struct inode *inode)
 {
 	struct pid_ns *ns = proc_ns(inode->sb);
-	uint64_t up = uptime_ns(), n = (uint64_t)kernel.num_cpus;
+	uint64_t up = uptime_ns(), n = (uint64_t)machine.num_cpus;
 	struct proc_usage u;
-	int running, total;
+	struct load load;
 
 	proc_usage_all(ns, &u);
-	count_running(ns, &running, &total);
+	kernel_load(ns, &load);
 	cpu_line(out, "cpu ", u.utime_ns, u.stime_ns, up * n);
 	for (uint64_t i = 0; i < n; i++) {
 		char name[32];
@@ -196,20 +166,18 @@ static int show_stat(struct text *out, struct inode *inode)
 	text_printf(out,
 		    "intr 0\nctxt 0\nbtime %lld\nprocesses %d\nprocs_running %d\n"
 		    "procs_blocked 0\nsoftirq 0 0 0 0 0 0 0 0 0 0 0\n",
-		    kernel.boot_time_ns / NSEC_PER_SEC, ns->last, running);
+		    machine.boot_time_ns / NSEC_PER_SEC, ns->last, load.running);
 	return 0;
 }
 
 /* --- the rest
  * --------------------------------------------------------------------------------------------- */
 
-const struct fs_type *fs_type_at(int i) __attribute__((weak)); /* vfs/super.c */
-
 static int show_filesystems(struct text *out, struct inode *inode)
 {
 	const struct fs_type *type;
 
-	for (int i = 0; fs_type_at && (type = fs_type_at(i)); i++)
+	for (int i = 0; (type = fs_type_at(i)) != NULL; i++)
 		text_printf(out, "%s\t%s\n", type->nodev ? "nodev" : "", type->name);
 	return 0;
 }
@@ -217,7 +185,7 @@ static int show_filesystems(struct text *out, struct inode *inode)
 static int show_interrupts(struct text *out, struct inode *inode)
 {
 	text_puts(out, "    ");
-	for (int i = 0; i < kernel.num_cpus; i++)
+	for (int i = 0; i < machine.num_cpus; i++)
 		text_printf(out, "       CPU%-d", i);
 	text_puts(out, "\n");
 	return 0;

@@ -1,8 +1,6 @@
 /* /proc/sysvipc: the System V objects of the reader's namespace (man 5 proc). */
-#include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/ipc_msg.h"
-#include "sentry/kernel/ipc_sem.h"
-#include "sentry/kernel/ipc_shm.h"
+#include "sentry/fs/proc/proc_internal.h"
+#include "sentry/kernel/ipc/ipc.h"
 
 static int show_msg(struct text *out, struct inode *inode)
 {

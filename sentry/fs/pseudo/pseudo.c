@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "sentry/arch/regs.h"
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/task/task.h"
 
 static int link_get_link(struct inode *inode, char **target, struct path *jump)
 {
@@ -56,7 +56,6 @@ static const struct inode_operations pseudo_link_iops = {
 	.setattr = pseudo_setattr,
 };
 static const struct inode_operations pseudo_file_iops = {.setattr = pseudo_setattr};
-extern const struct file_operations pseudo_text_fops; /* pseudo_text.c */
 
 uint64_t pseudo_ino(uint64_t parent_ino, const char *name)
 {
@@ -65,6 +64,16 @@ uint64_t pseudo_ino(uint64_t parent_ino, const char *name)
 	for (; *name; name++)
 		h = (h ^ (unsigned char)*name) * 0x100000001b3ULL;
 	return ((h ^ (h >> 32)) & 0xffffffffULL) | 0x100000000ULL;
+}
+
+/* Of a directory: "." and its name, and ".." of those in it. */
+static uint32_t count_links(const struct pseudo_node *node)
+{
+	uint32_t n = 2;
+
+	for (const struct pseudo_node *c = node->children; c && c->name; c++)
+		n += S_ISDIR(c->mode);
+	return n;
 }
 
 struct inode *pseudo_inode_new(struct super_block *sb, const struct pseudo_node *node,
@@ -83,7 +92,7 @@ struct inode *pseudo_inode_new(struct super_block *sb, const struct pseudo_node 
 	inode->private = p;
 	inode->ino = ino;
 	if (S_ISDIR(node->mode)) {
-		inode->nlink = 2;
+		inode->nlink = count_links(node);
 		inode->ops = node->iops ? node->iops : &pseudo_dir_iops;
 		inode->fops = node->fops ? node->fops : &pseudo_dir_fops;
 	} else if (S_ISLNK(node->mode)) {

@@ -2,7 +2,7 @@
 #ifndef MOAT_SENTRY_FS_PSEUDO_H
 #define MOAT_SENTRY_FS_PSEUDO_H
 
-#include "sentry/fs/pseudo/text.h"
+#include "base/text.h"
 #include "sentry/vfs/file.h"
 #include "sentry/vfs/vfs.h"
 
@@ -60,6 +60,8 @@ bool pseudo_emit(const struct pseudo_node *nodes, struct inode *dir, struct dir_
 		 int64_t base);
 /* inode_operations.setattr: modes and owners cannot be changed. */
 int pseudo_setattr(struct inode *inode, struct iattr *attr);
+extern const struct file_operations
+	pseudo_text_fops; /* of regular files: for nodes whose own add to them */
 extern const struct inode_operations pseudo_dir_iops;
 extern const struct file_operations pseudo_dir_fops;
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/command_lock.h"
 #include "sentry/fs/pseudo/pseudo.h"
 
 extern const struct file_operations pseudo_text_fops;
@@ -65,7 +66,7 @@ static ssize_t text_read(struct file *file, struct iov_iter *to, int64_t *pos, i
 	ssize_t n;
 	int err;
 
-	MUTEX_GUARD(&g->lock);
+	COMMAND_GUARD(&g->lock);
 	if (*pos == 0 || !g->made) {
 		err = make_text(g, file->inode);
 		if (err)

@@ -3,7 +3,7 @@
  * every queued signal wakes.
  * Lock: none of its own; sighand->lock for the queues. The mask is atomic.
  */
-#include "sentry/fs/signalfd/signalfd.h"
+#include "sentry/fs/signalfd/signalfd_internal.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -13,7 +13,8 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/signal/signal.h"
+#include "sentry/kernel/task/task.h"
 
 struct signalfd {
 	_Atomic sigset64_t mask;
@@ -123,6 +124,7 @@ static void signalfd_release(struct file *file)
 }
 
 static const struct file_operations signalfd_fops = {
+	.llseek = file_noop_llseek,
 	.no_splice = true,
 	.release = signalfd_release,
 	.read = signalfd_read,

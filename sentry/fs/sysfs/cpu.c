@@ -1,12 +1,12 @@
-/* CPUs: one package of kernel.num_cpus cores, with the caches that cpuid tells of. */
+/* CPUs: one package of machine.num_cpus cores, with the caches that cpuid tells of. */
 #include <cpuid.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "sentry/fs/sysfs/sysfs.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/sysfs/sysfs_internal.h"
+#include "sentry/kernel/core/machine.h"
 
 #define MAX_CACHES 8
 
@@ -15,29 +15,29 @@
 
 int sysfs_show_cpu_list(struct text *out, struct inode *inode)
 {
-	if (kernel.num_cpus == 1)
+	if (machine.num_cpus == 1)
 		text_puts(out, "0\n");
 	else
-		text_printf(out, "0-%d\n", kernel.num_cpus - 1);
+		text_printf(out, "0-%d\n", machine.num_cpus - 1);
 	return 0;
 }
 
 static void mask_text(struct text *out, int first, int last)
 {
-	for (int word = (kernel.num_cpus - 1) / 32; word >= 0; word--) {
+	for (int word = (machine.num_cpus - 1) / 32; word >= 0; word--) {
 		uint32_t bits = 0;
 
 		for (int i = 0; i < 32; i++)
 			if (word * 32 + i >= first && word * 32 + i <= last)
 				bits |= 1u << i;
-		text_printf(out, word == (kernel.num_cpus - 1) / 32 ? "%x" : ",%08x", bits);
+		text_printf(out, word == (machine.num_cpus - 1) / 32 ? "%x" : ",%08x", bits);
 	}
 	text_puts(out, "\n");
 }
 
 int sysfs_show_cpu_mask(struct text *out, struct inode *inode)
 {
-	mask_text(out, 0, kernel.num_cpus - 1);
+	mask_text(out, 0, machine.num_cpus - 1);
 	return 0;
 }
 
@@ -106,7 +106,7 @@ static int show_cache(struct text *out, struct inode *inode)
 {
 	static const char *const types[] = {"", "Data", "Instruction", "Unified"};
 	struct cache c;
-	int cpu = cpu_of(inode), last = kernel.num_cpus - 1;
+	int cpu = cpu_of(inode), last = machine.num_cpus - 1;
 	bool shared;
 
 	if (!cache_read((unsigned)(pseudo(inode)->number >> 16), &c))
@@ -275,7 +275,7 @@ static const struct pseudo_node cpus_nodes[] = {
 
 static int cpus_lookup(struct inode *dir, struct dentry *dentry)
 {
-	int n = numbered(dentry->name, "cpu", kernel.num_cpus);
+	int n = numbered(dentry->name, "cpu", machine.num_cpus);
 
 	if (n >= 0)
 		return numbered_lookup(dir, dentry, &cpu_node, n);
@@ -285,7 +285,7 @@ static int cpus_lookup(struct inode *dir, struct dentry *dentry)
 static int cpus_iterate(struct file *file, struct dir_context *ctx)
 {
 	if (dir_emit_dots(file, ctx) && pseudo_emit(cpus_nodes, file->inode, ctx, 2))
-		numbered_emit(file->inode, ctx, "cpu", kernel.num_cpus,
+		numbered_emit(file->inode, ctx, "cpu", machine.num_cpus,
 			      1 + (int64_t)ARRAY_SIZE(cpus_nodes));
 	return 0;
 }

@@ -1,15 +1,16 @@
 /* The tree of sysfs and its file system type. */
-#include "sentry/fs/sysfs/sysfs.h"
+#include "sentry/fs/sysfs/sysfs_internal.h"
 
 #include "sentry/fs/fs.h"
 #include "sentry/fs/proc/proc.h"
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/task/task.h"
 
 #define SYSFS_MAGIC 0x62656572
 
 static int show_node_meminfo(struct text *out, struct inode *inode)
 {
-	uint64_t total = kernel.total_memory >> 10, used = proc_memory_used(NULL) >> 10;
+	uint64_t total = machine.total_memory >> 10, used = proc_memory_used(NULL) >> 10;
 
 	used = MIN(used, total);
 	text_printf(out,
@@ -132,10 +133,18 @@ static int sysfs_get_super(const struct fs_type *type, unsigned long flags, cons
 	return pseudo_sb_create(type, &sysfs_sops, &root_node, SYSFS_MAGIC, out);
 }
 
+static struct user_ns *sysfs_owner(void)
+{
+	return namespace_owner(CLONE_NEWNET, current->net_ns);
+}
+
 static const struct fs_type sysfs_type = {
 	.name = "sysfs",
 	.nodev = true,
 	.guest_mount = true,
+	.userns_mount = true,
+	.owner = sysfs_owner,
+	.revealing = true,
 	.get_super = sysfs_get_super,
 };
 

@@ -4,7 +4,7 @@
  *
  * Locks: t->lock -> t->wait.lock, and the timer thread's own. The timer function takes t->lock.
  */
-#include "sentry/fs/timerfd/timerfd.h"
+#include "sentry/fs/timerfd/timerfd_internal.h"
 
 #include <errno.h>
 #include <linux/fs.h>
@@ -15,8 +15,8 @@
 #include <sys/timerfd.h>
 
 #include "base/clock.h"
-#include "sentry/kernel/task.h"
-#include "sentry/kernel/timer.h"
+#include "sentry/kernel/core/ktimer.h"
+#include "sentry/kernel/task/task.h"
 
 #ifndef TFD_IOC_SET_TICKS
 #define TFD_IOC_SET_TICKS _IOW('T', 0, uint64_t)
@@ -279,6 +279,7 @@ static void timerfd_release(struct file *file)
 }
 
 static const struct file_operations timerfd_fops = {
+	.llseek = file_noop_llseek,
 	.no_splice = true,
 	.release = timerfd_release,
 	.read = timerfd_read,

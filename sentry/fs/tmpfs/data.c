@@ -5,7 +5,7 @@
  * the first `dense` pages are known to exist, so writes inside or just behind them are charged
  * without asking the host; other writes reserve the most they can need and settle by st_blocks.
  * Pages that guests touch through mappings are settled at the next such write; the memory limit
- * (kernel/memory_limit.c) counts them meanwhile.
+ * (kernel/run/memory_limit.c) counts them meanwhile.
  */
 #include <errno.h>
 #include <linux/falloc.h>
@@ -14,8 +14,8 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-#include "sentry/fs/tmpfs/data.h"
-#include "sentry/fs/tmpfs/quota.h"
+#include "sentry/fs/tmpfs/data_internal.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
 #include "sentry/mm/backing.h"
 
 #define PAGE 4096ULL
@@ -321,6 +321,17 @@ static ssize_t write_fd(struct tmpfs_data *d, struct iov_iter *from, uint64_t po
 	return done ? done : err ? err : got;
 }
 
+/* What mappings have written into the last page behind the end of the file must not come to light
+ * when it grows (man 2 mmap: it is zeroed). */
+static void clear_behind_end(struct tmpfs_data *d)
+{
+	uint64_t tail = d->size % PAGE;
+
+	if (tail)
+		(void)fallocate(d->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)d->size,
+				(off_t)(PAGE - tail));
+}
+
 static ssize_t write_locked(struct tmpfs_data *d, struct iov_iter *from, uint64_t pos)
 {
 	uint64_t n = from->count, end;
@@ -346,6 +357,8 @@ static ssize_t write_locked(struct tmpfs_data *d, struct iov_iter *from, uint64_
 		if (err)
 			return err == -ENFILE ? -ENOSPC : err;
 	}
+	if (d->fd >= 0 && pos > d->size)
+		clear_behind_end(d);
 	return d->fd < 0 ? write_mem(d, from, pos, n) : write_fd(d, from, pos, n);
 }
 
@@ -391,6 +404,8 @@ int tmpfs_data_truncate(struct tmpfs_data *d, uint64_t size)
 		d->size = size;
 		return set_charge(d, pages(size));
 	}
+	if (size > d->size)
+		clear_behind_end(d);
 	if (ftruncate(d->fd, size))
 		return errno == EINVAL ? -EFBIG : -errno;
 	if (size > d->size)

@@ -7,7 +7,8 @@
 #include <linux/fs.h>
 #include <string.h>
 
-#include "sentry/fs/tmpfs/node.h"
+#include "base/command_lock.h"
+#include "sentry/fs/tmpfs/node_internal.h"
 #include "sentry/vfs/file.h"
 
 #define DIRENT_SIZE 20 /* what an entry adds to st_size, as Linux's tmpfs says */
@@ -238,7 +239,7 @@ static int tmpfs_iterate(struct file *file, struct dir_context *ctx)
 
 	if (!dir_emit_dots(file, ctx))
 		return 0;
-	READ_GUARD(&dir->lock);
+	COMMAND_READ_GUARD(&dir->lock);
 	key.pos = ctx->pos;
 	for (e = RB_NFIND(tmpfs_dir_tree, &tmpfs_node(dir)->entries, &key); e;
 	     e = RB_NEXT(tmpfs_dir_tree, &tmpfs_node(dir)->entries, e)) {

@@ -4,7 +4,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "sentry/fs/tmpfs/node.h"
+#include "base/command_lock.h"
+#include "sentry/fs/tmpfs/node_internal.h"
 #include "sentry/vfs/file.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -43,7 +44,7 @@ static ssize_t tmpfs_file_write(struct file *file, struct iov_iter *from, int64_
 	if (n <= 0)
 		return n;
 	*pos = at + n;
-	WRITE_GUARD(&inode->lock);
+	COMMAND_WRITE_GUARD(&inode->lock);
 	atomic_store(&inode->size, tmpfs_data_size(data_of(file)));
 	inode->mtime = inode->ctime = current_time();
 	return n;
@@ -84,7 +85,7 @@ static int tmpfs_file_fallocate(struct file *file, int mode, int64_t offset, int
 	struct inode *inode = file->inode;
 	int err;
 
-	WRITE_GUARD(&inode->lock);
+	COMMAND_WRITE_GUARD(&inode->lock);
 	err = tmpfs_data_fallocate(data_of(file), mode, offset, len);
 	if (err)
 		return err;

@@ -1,9 +1,9 @@
 /* Inodes of tmpfs: making, evicting, attributes, extended attributes. */
 #include <string.h>
 
-#include "sentry/fs/tmpfs/node.h"
-#include "sentry/fs/tmpfs/quota.h"
-#include "sentry/kernel/cred.h"
+#include "sentry/fs/tmpfs/node_internal.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
+#include "sentry/kernel/core/cred.h"
 
 int tmpfs_inode_new(struct super_block *sb, struct inode *dir, uint32_t mode, uint64_t rdev,
 		    struct inode **out)
@@ -42,7 +42,7 @@ int tmpfs_inode_new(struct super_block *sb, struct inode *dir, uint32_t mode, ui
 		if (S_ISDIR(mode))
 			atomic_fetch_or(&inode->mode, S_ISGID);
 		else if ((mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) &&
-			 !cred_in_group(vfs_cred(), dir->gid) && !vfs_capable(CAP_FSETID))
+			 !cred_in_group(vfs_cred(), dir->gid) && !inode_capable(dir, CAP_FSETID))
 			atomic_fetch_and(&inode->mode, ~(uint32_t)S_ISGID);
 	}
 	inode->rdev = rdev;

@@ -3,9 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sentry/fs/tmpfs/node.h"
+#include "sentry/fs/tmpfs/node_internal.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/vfs_internal.h"
+#include "sentry/vfs/mount.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
@@ -41,6 +41,7 @@ static int get_mount(struct mount **out)
 		err = type ? type->get_super(type, 0, NULL, NULL, NULL, &sb) : -ENODEV;
 		if (err)
 			return err;
+		sb_of_kernel(sb);
 		sb->d_ops = &memfd_d_ops;
 		memfd_mount = mount_internal(sb);
 		sb_put(sb);
@@ -79,7 +80,8 @@ int memfd_file_create(const char *name, unsigned mfd_flags, struct file **out)
 	if (asprintf((char **)&path.dentry->private, "/memfd:%s (deleted)", name) < 0)
 		path.dentry->private = NULL;
 	path.mnt = mnt_get(m);
-	err = file_open(&path, O_RDWR | O_LARGEFILE, out);
+	/* O_LARGEFILE, which the C library has as 0. */
+	err = file_open(&path, O_RDWR | 0100000, out);
 	path_put(&path);
 	return err;
 }

@@ -1,15 +1,15 @@
 /* How much memory and how many inodes one tmpfs may have. */
-#include "sentry/fs/tmpfs/quota.h"
+#include "sentry/fs/tmpfs/tmpfs.h"
 
 #include <errno.h>
 
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/core/machine.h"
 
 #define FALLBACK_MEMORY (1ULL << 30) /* before the kernel knows its memory */
 
 struct tmpfs_quota *tmpfs_quota_create(uint64_t max_bytes, uint64_t max_inodes)
 {
-	uint64_t total = kernel.total_memory ? kernel.total_memory : FALLBACK_MEMORY;
+	uint64_t total = machine.total_memory ? machine.total_memory : FALLBACK_MEMORY;
 	struct tmpfs_quota *q = calloc(1, sizeof(*q));
 
 	if (!q)

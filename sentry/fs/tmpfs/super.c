@@ -2,8 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sentry/fs/tmpfs/node.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/tmpfs/node_internal.h"
+#include "sentry/kernel/core/machine.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/vfs_init.h"
 
@@ -50,7 +50,7 @@ static int parse_size(const char *s, uint64_t *out)
 	case '%':
 		if (n > 1000)
 			return -EINVAL;
-		n = kernel.total_memory / 100 * n;
+		n = machine.total_memory / 100 * n;
 		end++;
 		break;
 	}
@@ -78,6 +78,18 @@ static int parse_number(const char *s, int base, uint32_t max, uint32_t *out)
 	return 0;
 }
 
+/* A user or group as the caller's namespace calls it. */
+static int parse_owner(const char *s, uint32_t (*to_kernel)(uint32_t), uint32_t *out)
+{
+	uint32_t id;
+	int err = parse_number(s, 10, UINT32_MAX - 1, &id);
+
+	if (err)
+		return err;
+	*out = to_kernel(id);
+	return *out == INVALID_ID ? -EINVAL : 0;
+}
+
 static int parse_one(struct options *o, const char *key, const char *value)
 {
 	static const char *const accepted[] = {"huge",	  "mpol",    "noswap", "inode32",
@@ -100,11 +112,11 @@ static int parse_one(struct options *o, const char *key, const char *value)
 	}
 	if (value && !strcmp(key, "uid")) {
 		o->has_uid = true;
-		return parse_number(value, 10, UINT32_MAX - 1, &o->uid);
+		return parse_owner(value, make_kuid, &o->uid);
 	}
 	if (value && !strcmp(key, "gid")) {
 		o->has_gid = true;
-		return parse_number(value, 10, UINT32_MAX - 1, &o->gid);
+		return parse_owner(value, make_kgid, &o->gid);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(accepted); i++)
 		if (!strcmp(key, accepted[i]))
@@ -185,7 +197,7 @@ static int tmpfs_remount(struct super_block *sb, unsigned long flags, const char
 static void show_options(struct super_block *sb, char *buf, size_t size)
 {
 	struct tmpfs_sb *own = tmpfs_sb(sb);
-	uint64_t total = kernel.total_memory / 2;
+	uint64_t total = machine.total_memory / 2;
 	size_t n = 0;
 
 	buf[0] = 0;
@@ -264,6 +276,7 @@ static const struct fs_type tmpfs_type = {
 	.name = "tmpfs",
 	.nodev = true,
 	.guest_mount = true,
+	.userns_mount = true,
 	.get_super = tmpfs_get_super,
 };
 

@@ -21,12 +21,14 @@ struct tmpfs_quota {
 	_Atomic uint64_t pages, max_pages;
 	_Atomic uint64_t inodes, max_inodes;
 };
-/* max_bytes 0: half of kernel.total_memory. max_inodes 0: a default from the memory. */
+/* max_bytes 0: half of machine.total_memory. max_inodes 0: a default from the memory. */
 struct tmpfs_quota *tmpfs_quota_create(uint64_t max_bytes, uint64_t max_inodes);
 struct tmpfs_quota *tmpfs_quota_get(struct tmpfs_quota *q);
 void tmpfs_quota_put(struct tmpfs_quota *q);
 int tmpfs_quota_charge_inode(struct tmpfs_quota *q); /* 0 or -ENOSPC */
 void tmpfs_quota_uncharge_inode(struct tmpfs_quota *q);
+int tmpfs_quota_charge_pages(struct tmpfs_quota *q, uint64_t n); /* 0 or -ENOSPC */
+void tmpfs_quota_uncharge_pages(struct tmpfs_quota *q, uint64_t n);
 
 /* An empty file's content. Keeps a reference on the quota. NULL: no memory. */
 struct tmpfs_data *tmpfs_data_create(struct tmpfs_quota *q);

@@ -18,9 +18,9 @@
 
 #include "base/thread.h"
 #include "sentry/fs/hostfd/hostfd.h"
-#include "sentry/fs/hostfd/hostfd_impl.h"
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/hostfd/hostfd_io.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/task/task.h"
 
 #define DRAIN_MS 200
 
@@ -29,15 +29,37 @@ struct console {
 	int kick;	       /* eventfd: look again */
 	struct mutex out_lock;
 	bool eof;
+	_Atomic bool ending;
+	struct tty *tty;	   /* not counted */
+	const struct inode *inode; /* of the file that tty_console_create() made; a name only */
+	LIST_ENTRY(console) link;  /* consoles */
 };
 
+/* All that have not been ended. */
 static struct mutex console_lock = MUTEX_INIT;
-static struct tty *the_console; /* counted: it lives as long as the sandbox */
+static LIST_HEAD(, console) consoles = LIST_HEAD_INITIALIZER(consoles);
 
+/* The terminal of the container's first process, if it is a console. */
 struct tty *console_get(void)
 {
+	const struct pid *pid = current->group->tgid;
+	struct thread_group *init;
+	READ_GUARD(&kernel.tasklist_lock);
+
+	/* [0] is the sandbox's own namespace, which has no processes. */
+	init = pid->depth ? pid->numbers[1].ns->init : NULL;
+	return init && init->tty && init->tty->console ? tty_get(init->tty) : NULL;
+}
+
+static struct tty *console_of_inode(const struct inode *inode)
+{
+	struct console *c;
 	MUTEX_GUARD(&console_lock);
-	return the_console ? tty_get(the_console) : NULL;
+
+	LIST_FOREACH (c, &consoles, link)
+		if (c->inode == inode)
+			return tty_get(c->tty);
+	return NULL;
 }
 
 static void kick_pump(struct console *c)
@@ -111,6 +133,13 @@ static void input_ended(struct tty *tty)
 	tty_hangup(tty);
 }
 
+static bool host_hung_up(int fd)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR | POLLNVAL));
+}
+
 static void pump_input(struct tty *tty)
 {
 	uint8_t buf[1024];
@@ -124,6 +153,9 @@ static void pump_input(struct tty *tty)
 		return;
 	n = read(tty->console->in.fd, buf, MIN(room, sizeof(buf)));
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return;
+	/* An end-of-file character that was typed before the terminal was raw is no hangup. */
+	if (n == 0 && !host_hung_up(tty->console->in.fd))
 		return;
 	if (n <= 0) {
 		input_ended(tty);
@@ -159,11 +191,14 @@ static void *pump_main(void *arg)
 			continue;
 		if (p[0].revents && read(c->kick, &drain, sizeof(drain)) < 0)
 			log_warn_once("console: eventfd: %d", errno);
+		if (c->ending)
+			break;
 		if (p[2].revents)
 			write_out(tty);
 		if (p[1].revents)
 			pump_input(tty);
 	}
+	tty_put(tty);
 	return NULL;
 }
 
@@ -216,6 +251,17 @@ void tty_console_drain(struct tty *tty)
 	}
 }
 
+void tty_console_end(struct tty *tty)
+{
+	mutex_lock(&console_lock);
+	LIST_REMOVE(tty->console, link);
+	mutex_unlock(&console_lock);
+	tty_hangup(tty);
+	tty->console->ending = true;
+	kick_pump(tty->console);
+	tty_put(tty);
+}
+
 static void hostfd_embed(struct hostfd *h, int fd)
 {
 	int flags = fcntl(fd, F_GETFL);
@@ -253,7 +299,7 @@ static const struct inode_operations console_iops = {.getattr = console_getattr}
 /* Opened again through /proc/PID/fd. */
 static int console_reopen(struct inode *inode, struct file *file)
 {
-	struct tty *tty = console_get();
+	struct tty *tty = console_of_inode(inode);
 	int err = tty ? tty_file_attach(file, tty) : -EIO;
 
 	tty_put(tty);
@@ -318,8 +364,9 @@ int tty_console_create(int in_fd, int out_fd, struct tty **tty_out, struct file 
 		return err;
 	}
 	mutex_lock(&console_lock);
-	if (!the_console)
-		the_console = tty_get(tty);
+	c->tty = tty;
+	c->inode = (*file)->inode;
+	LIST_INSERT_HEAD(&consoles, c, link);
 	mutex_unlock(&console_lock);
 	*tty_out = tty;
 	return 0;

@@ -6,12 +6,13 @@
 #include <fcntl.h>
 #include <signal.h>
 
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/signal.h"
-#include "sentry/kernel/task.h"
-#include "sentry/syscalls/syscall.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/core/syscall.h"
+#include "sentry/kernel/signal/signal.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/uaccess/uaccess.h"
 
 static bool is_session_leader(const struct thread_group *g)
 {

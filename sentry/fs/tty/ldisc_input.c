@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <string.h>
 
-#include "sentry/fs/tty/tty_impl.h"
+#include "sentry/fs/tty/tty_internal.h"
 
 #define IN_MASK (TTY_IN_SIZE - 1)
 

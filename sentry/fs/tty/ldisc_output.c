@@ -2,7 +2,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "sentry/fs/tty/tty_impl.h"
+#include "sentry/fs/tty/tty_internal.h"
 
 #define OUT_MASK (TTY_OUT_SIZE - 1)
 

@@ -3,9 +3,10 @@
 #include <signal.h>
 #include <fcntl.h>
 
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/core/current.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/task/task.h"
 
 #define IN_MASK (TTY_IN_SIZE - 1)
 #define DECISECOND (NSEC_PER_SEC / 10)
@@ -135,7 +136,7 @@ static int wait_input(struct file *file, const struct read_plan *plan, size_t do
 	if (done && plan->interbyte)
 		*deadline = monotonic_ns() + plan->interbyte;
 	else if (!done && plan->timeout > 0 && *deadline == NO_DEADLINE)
-		*deadline = monotonic_ns() + plan->timeout;
+		*deadline = current_kept_deadline(monotonic_ns() + plan->timeout);
 	err = wait_event_interruptible(&tf->tty->read_wait, wait_over(tf), *deadline);
 	return err == -ETIMEDOUT ? 1 : err;
 }

@@ -4,11 +4,11 @@
 #include <signal.h>
 #include <stdlib.h>
 
-#include "sentry/fs/devpts/devpts.h"
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/signal.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/tty/devpts_internal.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/kernel/task/task.h"
 
 /* No slave is open any more, though one was: reads answer -EIO. tty->lock held. */
 static bool slaves_gone(const struct tty *tty)
@@ -249,6 +249,7 @@ static void master_release(struct file *file)
 }
 
 const struct file_operations pty_master_fops = {
+	.can_async = true,
 	.open = pty_ptmx_open,
 	.release = master_release,
 	.read = master_read,

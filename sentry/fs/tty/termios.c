@@ -3,9 +3,9 @@
 #include <signal.h>
 #include <string.h>
 
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/restart.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/restart.h"
 
 /* asm/termios.h's, which cannot be included next to the C library's. */
 struct old_termio {

@@ -6,11 +6,11 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "sentry/fs/devpts/devpts.h"
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/restart.h"
-#include "sentry/kernel/task.h"
+#include "sentry/fs/tty/devpts_internal.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/task/task.h"
 
 #define MAX_TTYS 4096
 
@@ -267,6 +267,7 @@ static uint32_t slave_poll(struct file *file, struct poll_table *pt)
 }
 
 const struct file_operations tty_slave_fops = {
+	.can_async = true,
 	.open = slave_open,
 	.release = slave_release,
 	.read = slave_read,

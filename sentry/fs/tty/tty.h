@@ -41,13 +41,16 @@ void tty_set_controlling(struct tty *tty, struct thread_group *g);
  * held. */
 void tty_disassociate(struct thread_group *g, bool on_exit);
 
-/* The sandbox's console: a terminal whose hardware is a terminal of the host, in raw mode already.
+/* A console: a terminal whose hardware is a terminal of the host, in raw mode already.
  * Both fds are owned by the tty from here on, error or not; they may be the same. Starts a thread
  * that pumps input. *file is open for reading and writing, `ttyname` finds it as /dev/console; *tty
  * is a reference for the caller. */
 int tty_console_create(int in_fd, int out_fd, struct tty **tty, struct file **file);
 /* The host terminal's size may have changed: SIGWINCH to the foreground group if so. Any thread. */
 void tty_console_winch(struct tty *tty);
+/* It is over: hangs up who still has it open, ends its thread, consumes the reference. The host's
+ * descriptors are closed when the last file of it is. */
+void tty_console_end(struct tty *tty);
 /* Waits, not for long, until the output so far has reached the host's terminal. A host thread's. */
 void tty_console_drain(struct tty *tty);
 

@@ -3,9 +3,9 @@
 #include <signal.h>
 #include <fcntl.h>
 
-#include "sentry/fs/tty/tty_impl.h"
-#include "sentry/kernel/cred.h"
-#include "sentry/kernel/restart.h"
+#include "sentry/fs/tty/tty_internal.h"
+#include "sentry/kernel/core/cred.h"
+#include "sentry/kernel/core/restart.h"
 
 static bool drained(struct tty *tty)
 {

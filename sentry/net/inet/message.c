@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/pipe/pipe.h"
-#include "sentry/kernel/task.h"
-#include "sentry/net/inet/inet.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/inet/inet_internal.h"
 
 #define REFUSED_PAUSE_NS 5000000
 
@@ -30,7 +30,8 @@ static ssize_t send_buffer(struct socket *sock, struct net_msg *nm, char *buf, s
 
 		nm->iov = &iov;
 		nm->iovcnt = 1;
-		ret = net_ep_sendmsg(is->ep, nm, (int)flags | MSG_NOSIGNAL);
+		ret = is->host ? host_sendmsg(is->host, nm, (int)flags)
+			       : net_ep_sendmsg(is->ep, nm, (int)flags | MSG_NOSIGNAL);
 		if (ret >= 0) {
 			done += (size_t)ret;
 			refusals = 0;
@@ -63,6 +64,7 @@ static ssize_t send_all(struct socket *sock, struct socket_msg *msg, unsigned fl
 	ssize_t done = 0;
 
 	if (msg->namelen) {
+		inet_redirect_out(sock, &msg->name, msg->namelen);
 		nm.name = (struct sockaddr *)&msg->name;
 		nm.namelen = (socklen_t)msg->namelen;
 	}
@@ -139,11 +141,13 @@ static ssize_t recv_buffer(struct socket *sock, struct socket_msg *msg, char *bu
 			nm.control = control;
 			nm.controllen = MIN(msg->control_space, CONTROL_BUF);
 		}
-		ret = net_ep_recvmsg(is->ep, &nm, (int)flags);
+		ret = is->host ? host_recvmsg(is->host, &nm, (int)flags)
+			       : net_ep_recvmsg(is->ep, &nm, (int)flags);
 		if (ret >= 0) {
 			msg->namelen = sock->type == SOCK_STREAM
 					       ? 0
 					       : (int)MIN((size_t)nm.namelen, sizeof(msg->name));
+			inet_redirect_in(sock, &msg->name, msg->namelen);
 			msg->flags |= (unsigned)nm.flags;
 			if (msg->control)
 				export_control(msg, control, MIN(nm.controllen, CONTROL_BUF));

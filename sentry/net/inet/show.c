@@ -12,9 +12,10 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "sentry/net/inet/inet.h"
+#include "sentry/net/inet/inet_internal.h"
 
 /* linux/ipv6_route.h, which does not go with net/route.h */
 #ifndef RTF_LOCAL
@@ -83,26 +84,35 @@ static bool is_listed(const struct table *t, const struct net_ep_info *i)
 	return t->protocol == IPPROTO_TCP ? i->state != TCP_CLOSE : port_of(&i->local) != 0;
 }
 
+void inet_socket_owner(const struct net_ep_info *i, uint64_t *ino, uid_t *uid)
+{
+	struct inet_sock *is = i->user;
+	/* The memory of a socket that was closed may be another's by now. */
+	bool owned = is && __atomic_load_n(&is->ep, __ATOMIC_RELAXED) == i->ep;
+
+	*ino = owned ? __atomic_load_n(&is->ino, __ATOMIC_RELAXED) : 0;
+	*uid = owned ? uid_shown_here(is->uid) : 0;
+}
+
 static int show_socket(void *arg, const struct net_ep_info *i)
 {
 	struct table *t = arg;
-	struct inet_sock *is = i->user;
 	size_t start = t->out->len;
-	bool tcp = t->protocol == IPPROTO_TCP, raw = t->protocol == IPPROTO_RAW, owned;
+	bool tcp = t->protocol == IPPROTO_TCP, raw = t->protocol == IPPROTO_RAW;
+	uint64_t ino;
+	uid_t uid;
 
 	if (!is_listed(t, i))
 		return 0;
-	/* The memory of a socket that was closed may be another's by now. */
-	owned = is && __atomic_load_n(&is->ep, __ATOMIC_RELAXED) == i->ep;
+	inet_socket_owner(i, &ino, &uid);
 	text_printf(t->out, tcp || (raw && t->family == AF_INET) ? "%4u:" : "%5u:", t->line++);
 	show_endpoint(t->out, t->family, &i->local,
 		      raw ? (unsigned)i->protocol : port_of(&i->local));
 	show_endpoint(t->out, t->family, &i->remote, raw ? 0 : port_of(&i->remote));
 	text_printf(t->out, " %02X %08X:%08X %02X:%08lX %08X %5u %8d %lu %d %016x", i->state,
 		    i->state == TCP_LISTEN ? 0 : i->wqueue, i->rqueue, i->timer,
-		    (unsigned long)i->timer_ms * USER_HZ / 1000, i->retransmits,
-		    owned ? is->uid : 0, 0,
-		    owned ? __atomic_load_n(&is->ino, __ATOMIC_RELAXED) : 0UL, owned ? 2 : 1, 0);
+		    (unsigned long)i->timer_ms * USER_HZ / 1000, i->retransmits, uid, 0, ino,
+		    ino ? 2 : 1, 0);
 	if (!tcp)
 		text_printf(t->out, " %lu", i->drops);
 	if (t->family == AF_INET && !raw)
@@ -218,20 +228,17 @@ static bool rejects(const struct net_route_info *r)
 	return r->type == RTN_UNREACHABLE || r->type == RTN_PROHIBIT || r->type == RTN_BLACKHOLE;
 }
 
-static int show_route(void *arg, const struct net_route_info *r)
+static void show_route(struct table *t, const struct net_route_info *r)
 {
-	struct table *t = arg;
 	size_t start = t->out->len;
 	unsigned flags = RTF_UP;
 	uint32_t dst, gateway, mask;
 	char name[IFNAMSIZ];
 
-	if (r->family != AF_INET || (r->table && r->table != RT_TABLE_MAIN) ||
-	    r->type == RTN_BROADCAST || r->type == RTN_MULTICAST)
-		return 0;
+	if (r->family != AF_INET || r->table != RT_TABLE_MAIN || r->type == RTN_BROADCAST ||
+	    r->type == RTN_MULTICAST)
+		return;
 	memcpy(&dst, &r->dst, sizeof(dst));
-	if (ntohl(dst) >> 24 == IN_LOOPBACKNET) /* in Linux's table of local addresses */
-		return 0;
 	memcpy(&gateway, &r->gateway, sizeof(gateway));
 	mask = r->prefix ? htonl(~0U << (32 - r->prefix)) : 0;
 	flags |= r->has_gateway ? RTF_GATEWAY : 0;
@@ -241,18 +248,22 @@ static int show_route(void *arg, const struct net_route_info *r)
 	text_printf(t->out, "%s\t%08X\t%08X\t%04X\t%d\t%u\t%u\t%08X\t%d\t%u\t%u", name, dst,
 		    r->has_gateway ? gateway : 0, flags, 0, 0, r->metric, mask, (int)r->mtu, 0, 0);
 	end_padded(t->out, start, LINE_WIDTH);
-	return 0;
 }
 
 void inet_show_routes(struct text *out, struct netstack *s)
 {
 	struct table t = {.out = out, .stack = s};
-	size_t start = out->len;
+	struct net_route_info *all;
+	size_t start = out->len, n;
 
 	text_puts(out, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\t"
 		       "Window\tIRTT");
 	end_padded(out, start, LINE_WIDTH);
-	net_route_each(s, show_route, &t);
+	if (inet_routes(s, &all, &n))
+		return;
+	for (size_t i = 0; i < n; i++)
+		show_route(&t, &all[i]);
+	free(all);
 }
 
 static void show_in6(struct text *out, const struct in6_addr *a)

@@ -5,9 +5,9 @@
 #include <net/if.h>
 #include <stdlib.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/kernel/timer.h"
-#include "sentry/net/inet/inet.h"
+#include "sentry/kernel/core/ktimer.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/net/inet/inet_internal.h"
 
 #define STACK_MEMORY_MIN (16UL << 20)
 
@@ -15,11 +15,27 @@ struct inet_stack {
 	struct netstack *stack;
 	struct net_wheel *wheel;
 	struct ktimer timer;
+	struct inet_redirect redirect;
 };
 
 /* The stack of tasks without a namespace object; initial_lock. */
 static struct mutex initial_lock = MUTEX_INIT;
 static void *initial_stack;
+
+static void (*_Atomic listener)(struct netstack *s, const struct net_event *ev);
+
+void inet_set_listener(void (*fn)(struct netstack *s, const struct net_event *ev))
+{
+	atomic_store(&listener, fn);
+}
+
+static void changed(void *ctx, struct netstack *s, const struct net_event *ev)
+{
+	void (*fn)(struct netstack *, const struct net_event *) = atomic_load(&listener);
+
+	if (fn)
+		fn(s, ev);
+}
 
 static void wheel_due(struct ktimer *timer)
 {
@@ -71,7 +87,7 @@ static int loopback_up(struct netstack *s)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-static int make_stack(struct inet_stack **out)
+static int make_stack(bool lo_up, struct inet_stack **out)
 {
 	struct inet_stack *st = calloc(1, sizeof(*st));
 	struct net_config config = {0};
@@ -85,9 +101,11 @@ static int make_stack(struct inet_stack **out)
 		free(st);
 		return ret;
 	}
-	config.memory_limit = MAX(kernel.total_memory / 8, STACK_MEMORY_MIN);
+	config.user = st;
+	config.event = changed;
+	config.memory_limit = MAX(machine.total_memory / 8, STACK_MEMORY_MIN);
 	ret = netstack_create(&config, &st->stack);
-	if (!ret) {
+	if (!ret && lo_up) {
 		ret = loopback_up(st->stack);
 		if (ret)
 			netstack_destroy(st->stack);
@@ -110,7 +128,7 @@ int inet_stack_of(struct net_ns *ns, struct netstack **out)
 
 	MUTEX_GUARD(ns ? &ns->lock : &initial_lock);
 	if (!*slot) {
-		ret = make_stack(&st);
+		ret = make_stack(!ns || ns->lo_up, &st);
 		if (ret)
 			return ret;
 		*slot = st;
@@ -120,6 +138,21 @@ int inet_stack_of(struct net_ns *ns, struct netstack **out)
 	st = *slot;
 	*out = st->stack;
 	return 0;
+}
+
+const struct inet_redirect *inet_redirect_of(struct netstack *s)
+{
+	struct inet_stack *st = netstack_user(s);
+
+	return &st->redirect;
+}
+
+void inet_resolver_set(struct netstack *s, unsigned udp_port, unsigned tcp_port)
+{
+	struct inet_stack *st = netstack_user(s);
+
+	atomic_store(&st->redirect.udp, udp_port);
+	atomic_store(&st->redirect.tcp, tcp_port);
 }
 
 void inet_stack_destroy(struct net_ns *ns)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "sentry/net/netlink/netlink.h"
+#include "sentry/net/netlink/netlink_internal.h"
 
 /* Room for n more bytes, zeroed; NULL when there is none. */
 static void *reserve(struct nl_buf *b, size_t n)
@@ -12,7 +12,7 @@ static void *reserve(struct nl_buf *b, size_t n)
 
 	if (b->error)
 		return NULL;
-	if (b->len + n > NL_BUF_MAX) {
+	if (b->len + n > (b->dump ? NL_DUMP_MAX : NL_BUF_MAX)) {
 		b->error = -EMSGSIZE;
 		return NULL;
 	}

@@ -1,22 +1,26 @@
 /* Netlink sockets. */
-#include "sentry/net/netlink/netlink.h"
+#include "sentry/net/netlink/netlink_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/inet/show.h"
 
 #ifndef SOL_NETLINK
 #define SOL_NETLINK 270
 #endif
 #define MAX_REQUEST 65536U
+#define DUMP_PIECE 4000U
 
 struct nl_dgram {
 	TAILQ_ENTRY(nl_dgram) link;
 	size_t len;
-	char *data; /* owned */
+	char *data;	 /* owned */
+	bool dump;	 /* a part of one */
+	uint32_t groups; /* that it was told to */
 };
 
 struct netlink_sock {
@@ -24,45 +28,104 @@ struct netlink_sock {
 	struct wait_queue wait;
 	TAILQ_HEAD(, nl_dgram) queue;
 	size_t queued;
-	uint32_t portid; /* 0: not bound */
+	_Atomic uint32_t portid; /* 0: not bound; set once, with ports_lock */
+	const struct net_ns *net;
+	int protocol;
+	TAILQ_ENTRY(netlink_sock) bound_link; /* while it is bound; ports_lock */
 	uint32_t groups;
-	bool overrun; /* answers were lost: the next receive says ENOBUFS */
+	LIST_ENTRY(netlink_sock) member; /* members, once it has been in a group; members_lock */
+	struct socket *sock;		 /* likewise */
+	struct netstack *stack;		 /* whose changes it is told of; NULL: not a member */
+	unsigned dumps;			 /* datagrams of a dump in the queue */
+	bool overrun;			 /* answers were lost: the next receive says ENOBUFS */
 };
 
-/* Port numbers: the process's own for its first socket is what Linux gives; that it is unique is
- * all that programs rely on. */
-static uint32_t next_portid(void)
-{
-	static _Atomic uint32_t next = 0x80000000U;
+/* Every bound socket; a leaf. */
+static struct mutex ports_lock = MUTEX_INIT;
+static TAILQ_HEAD(, netlink_sock) bound = TAILQ_HEAD_INITIALIZER(bound);
+static struct mutex members_lock = MUTEX_INIT;
+static LIST_HEAD(, netlink_sock) members = LIST_HEAD_INITIALIZER(members);
 
-	return ++next;
+/* ports_lock held. False: another socket of the family and network namespace has the number. */
+static bool take_port(struct netlink_sock *nl, uint32_t portid)
+{
+	struct netlink_sock *other;
+
+	TAILQ_FOREACH (other, &bound, bound_link)
+		if (other->portid == portid && other->net == nl->net &&
+		    other->protocol == nl->protocol)
+			return false;
+	nl->portid = portid;
+	TAILQ_INSERT_TAIL(&bound, nl, bound_link);
+	return true;
 }
 
+/* The process's own number for its first socket, then some that no process has (man 7 netlink). */
 static void netlink_bind_auto(struct netlink_sock *nl)
 {
-	MUTEX_GUARD(&nl->lock);
-	if (!nl->portid)
-		nl->portid = next_portid();
+	static uint32_t next = 0x80000000U;
+	MUTEX_GUARD(&ports_lock);
+
+	if (nl->portid || take_port(nl, (uint32_t)task_tgid(current)))
+		return;
+	while (!take_port(nl, ++next | 0x80000000U))
+		;
+}
+
+static int bind_port(struct netlink_sock *nl, uint32_t portid)
+{
+	MUTEX_GUARD(&ports_lock);
+	if (nl->portid)
+		return portid && portid != nl->portid ? -EINVAL : 0;
+	return !portid || take_port(nl, portid) ? 0 : -EADDRINUSE;
+}
+
+/* The groups that it is to be told of: 0 or -errno. */
+static int join(struct socket *sock, uint32_t groups)
+{
+	struct netlink_sock *nl = sock->sk;
+	struct netstack *s = NULL;
+	int ret = groups && sock->protocol == NETLINK_ROUTE ? inet_stack_of(sock->net, &s) : 0;
+
+	if (ret)
+		return ret;
+	netlink_listen();
+	MUTEX_GUARD(&members_lock);
+	if (s && !nl->stack) {
+		nl->stack = s;
+		nl->sock = sock;
+		LIST_INSERT_HEAD(&members, nl, member);
+	}
+	mutex_lock(&nl->lock);
+	nl->groups = groups;
+	mutex_unlock(&nl->lock);
+	return 0;
+}
+
+bool netlink_anybody(struct netstack *s)
+{
+	struct netlink_sock *nl;
+	MUTEX_GUARD(&members_lock);
+
+	LIST_FOREACH (nl, &members, member)
+		if (nl->stack == s)
+			return true;
+	return false;
 }
 
 static int netlink_bind(struct socket *sock, const struct sockaddr_storage *addr, int len)
 {
 	const struct sockaddr_nl *nladdr = (const struct sockaddr_nl *)(const void *)addr;
 	struct netlink_sock *nl = sock->sk;
+	int err;
 
 	if (len < (int)sizeof(*nladdr) || nladdr->nl_family != AF_NETLINK)
 		return -EINVAL;
-	mutex_lock(&nl->lock);
-	if (nl->portid && nladdr->nl_pid && nladdr->nl_pid != nl->portid) {
-		mutex_unlock(&nl->lock);
-		return -EINVAL;
-	}
-	if (!nl->portid)
-		nl->portid = nladdr->nl_pid;
-	nl->groups = nladdr->nl_groups;
-	mutex_unlock(&nl->lock);
+	err = bind_port(nl, nladdr->nl_pid);
+	if (err)
+		return err;
 	netlink_bind_auto(nl);
-	return 0;
+	return join(sock, nladdr->nl_groups);
 }
 
 /* Only the kernel can be talked to. */
@@ -121,8 +184,7 @@ static void queue_answer(struct socket *sock, struct nl_buf *b)
 		free(b->data);
 		free(d);
 	} else if (d) {
-		d->data = b->data;
-		d->len = b->len;
+		*d = (struct nl_dgram){.data = b->data, .len = b->len};
 		nl->queued += d->len;
 		TAILQ_INSERT_TAIL(&nl->queue, d, link);
 	} else {
@@ -131,6 +193,96 @@ static void queue_answer(struct socket *sock, struct nl_buf *b)
 	mutex_unlock(&nl->lock);
 	wake_up(&nl->wait, EPOLLIN | EPOLLRDNORM);
 	*b = (struct nl_buf){0};
+}
+
+/* Puts one piece of a dump into the queue. False: no memory. */
+static bool queue_piece(struct netlink_sock *nl, const char *data, size_t len)
+{
+	struct nl_dgram *d = malloc(sizeof(*d));
+
+	if (!d)
+		return false;
+	*d = (struct nl_dgram){.data = malloc(len), .len = len, .dump = true};
+	if (!d->data) {
+		free(d);
+		return false;
+	}
+	memcpy(d->data, data, len);
+	mutex_lock(&nl->lock);
+	nl->queued += len;
+	nl->dumps++;
+	TAILQ_INSERT_TAIL(&nl->queue, d, link);
+	mutex_unlock(&nl->lock);
+	return true;
+}
+
+void netlink_tell(struct netstack *s, unsigned group, const void *data, size_t len)
+{
+	uint32_t bit = 1U << (group - 1);
+	struct netlink_sock *nl;
+	MUTEX_GUARD(&members_lock);
+
+	LIST_FOREACH (nl, &members, member) {
+		struct nl_dgram *d;
+
+		if (nl->stack != s || !(nl->groups & bit))
+			continue;
+		d = malloc(sizeof(*d));
+		if (d) {
+			*d = (struct nl_dgram){.data = malloc(len), .len = len, .groups = bit};
+			if (d->data)
+				memcpy(d->data, data, len);
+		}
+		mutex_lock(&nl->lock);
+		if (d && d->data && nl->queued + len <= (size_t)nl->sock->rcvbuf) {
+			nl->queued += len;
+			TAILQ_INSERT_TAIL(&nl->queue, d, link);
+		} else {
+			nl->overrun = true;
+			if (d)
+				free(d->data);
+			free(d);
+		}
+		mutex_unlock(&nl->lock);
+		wake_up(&nl->wait, EPOLLIN | EPOLLRDNORM);
+	}
+}
+
+/* A dump comes in datagrams of whole messages, as large as glibc can read them. Linux makes them as
+ * they are read, so that none is lost; here there is one dump at a time. */
+static void queue_dump(struct socket *sock, struct nl_buf *b)
+{
+	struct netlink_sock *nl = sock->sk;
+	size_t from = 0, to = 0;
+	bool lost = b->error != 0;
+
+	while (!lost && from < b->len) {
+		uint32_t len = 0;
+
+		if (to < b->len)
+			memcpy(&len, b->data + to, sizeof(len));
+		len = NLMSG_ALIGN(len);
+		if (to < b->len && (to == from || to + len - from <= DUMP_PIECE)) {
+			to += len;
+			continue;
+		}
+		lost = !queue_piece(nl, b->data + from, to - from);
+		from = to;
+	}
+	if (lost) {
+		mutex_lock(&nl->lock);
+		nl->overrun = true;
+		mutex_unlock(&nl->lock);
+	}
+	free(b->data);
+	*b = (struct nl_buf){0};
+	wake_up(&nl->wait, EPOLLIN | EPOLLRDNORM);
+}
+
+static bool dump_under_way(struct netlink_sock *nl)
+{
+	MUTEX_GUARD(&nl->lock);
+	return nl->dumps != 0;
 }
 
 static void answer_error(struct nl_buf *b, const struct nlmsghdr *req, uint32_t portid, int error)
@@ -152,17 +304,21 @@ static void handle(struct socket *sock, const struct nlmsghdr *req)
 	bool dump = false;
 	int ret;
 
+	out.dump = (req->nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
 	if (!(req->nlmsg_flags & NLM_F_REQUEST) || req->nlmsg_type < NLMSG_MIN_TYPE)
 		ret = 0;
+	else if (out.dump && dump_under_way(nl))
+		ret = -EBUSY;
 	else
-		ret = rtnetlink_request(sock, req, nl->portid, &out, &dump);
+		ret = (sock->protocol == NETLINK_SOCK_DIAG ? sock_diag_request : rtnetlink_request)(
+			sock, req, nl->portid, &out, &dump);
 	if (ret) {
 		out.len = 0;
 		answer_error(&out, req, nl->portid, ret);
 	} else if (dump) {
 		int done = 0;
 
-		queue_answer(sock, &out);
+		queue_dump(sock, &out);
 		nl_begin(&out, NLMSG_DONE, NLM_F_MULTI, req->nlmsg_seq, nl->portid);
 		nl_put(&out, &done, sizeof(done));
 		nl_end(&out);
@@ -228,6 +384,7 @@ static struct nl_dgram *next_dgram(struct netlink_sock *nl, bool peek, int *err)
 	if (!peek) {
 		TAILQ_REMOVE(&nl->queue, d, link);
 		nl->queued -= d->len;
+		nl->dumps -= d->dump;
 		return d;
 	}
 	*err = -ENOMEM;
@@ -269,6 +426,7 @@ static ssize_t netlink_recvmsg(struct socket *sock, struct socket_msg *msg, unsi
 	ret = flags & MSG_TRUNC ? (ssize_t)d->len : (ssize_t)n;
 	if (n && copy_to_iter(msg->iter, d->data, n) != (ssize_t)n)
 		ret = -EFAULT;
+	from.nl_groups = d->groups;
 	memcpy(&msg->name, &from, sizeof(from));
 	msg->namelen = sizeof(from);
 	free(d->data);
@@ -290,13 +448,13 @@ static int netlink_setsockopt(struct socket *sock, int level, int name, const vo
 	switch (name) {
 	case NETLINK_ADD_MEMBERSHIP:
 	case NETLINK_DROP_MEMBERSHIP:
-		/* The groups are there; nothing that they tell of changes. */
 		if (v <= 0 || v > RTNLGRP_MAX)
 			return -EINVAL;
-		if (v <= 32)
-			nl->groups = name == NETLINK_ADD_MEMBERSHIP ? nl->groups | 1U << (v - 1)
-								    : nl->groups & ~(1U << (v - 1));
-		return 0;
+		/* Of those beyond nothing is ever told. */
+		if (v > 32)
+			return 0;
+		return join(sock, name == NETLINK_ADD_MEMBERSHIP ? nl->groups | 1U << (v - 1)
+								 : nl->groups & ~(1U << (v - 1)));
 	case NETLINK_EXT_ACK:	     /* allows, does not require */
 	case NETLINK_GET_STRICT_CHK: /* what is asked is answered exactly as it is */
 	case NETLINK_NO_ENOBUFS:
@@ -311,6 +469,14 @@ static void netlink_release(struct socket *sock)
 	struct netlink_sock *nl = sock->sk;
 	struct nl_dgram *d;
 
+	mutex_lock(&ports_lock);
+	if (nl->portid)
+		TAILQ_REMOVE(&bound, nl, bound_link);
+	mutex_unlock(&ports_lock);
+	mutex_lock(&members_lock);
+	if (nl->stack)
+		LIST_REMOVE(nl, member);
+	mutex_unlock(&members_lock);
 	while ((d = TAILQ_FIRST(&nl->queue))) {
 		TAILQ_REMOVE(&nl->queue, d, link);
 		free(d->data);
@@ -337,7 +503,7 @@ static int netlink_create(struct socket *sock, int type, int protocol)
 
 	if (type != SOCK_RAW && type != SOCK_DGRAM)
 		return -ESOCKTNOSUPPORT;
-	if (protocol != NETLINK_ROUTE)
+	if (protocol != NETLINK_ROUTE && protocol != NETLINK_SOCK_DIAG)
 		return -EPROTONOSUPPORT;
 	nl = calloc(1, sizeof(*nl));
 	if (!nl)
@@ -345,6 +511,8 @@ static int netlink_create(struct socket *sock, int type, int protocol)
 	mutex_init(&nl->lock);
 	wait_queue_init(&nl->wait);
 	TAILQ_INIT(&nl->queue);
+	nl->net = sock->net;
+	nl->protocol = protocol;
 	sock->sk = nl;
 	sock->ops = &netlink_ops;
 	return 0;

@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/unix.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/unix/unix_internal.h"
 
 #define UNIX_SOMAXCONN 4096
 
@@ -38,11 +38,11 @@ static int check_connect(struct unix_sock *u, struct unix_sock *listener)
 {
 	if (listener->dead || listener->state != UNIX_LISTEN || (listener->shutdown & RCV_SHUTDOWN))
 		return -ECONNREFUSED;
+	if (listener->nbacklog > listener->backlog)
+		return -EAGAIN;
 	if (u->state == UNIX_ESTABLISHED)
 		return -EISCONN;
-	if (u->state != UNIX_CLOSE || u->dead)
-		return -EINVAL;
-	return listener->nbacklog > listener->backlog ? -EAGAIN : 0;
+	return u->state != UNIX_CLOSE || u->dead ? -EINVAL : 0;
 }
 
 /* Links u with the new server side, and puts that into the listener's queue. Both u and listener
@@ -51,6 +51,7 @@ static void establish(struct unix_sock *u, struct unix_sock *listener, struct un
 {
 	server->state = UNIX_ESTABLISHED;
 	server->peer = unix_get(u);
+	server->passcred = listener->passcred;
 	server->addr = unix_addr_get(listener->addr);
 	unix_set_cred_current(&server->peercred);
 	unix_copy_cred(&u->peercred, &listener->peercred);
@@ -70,7 +71,7 @@ static int connect_to(struct socket *sock, struct unix_sock *listener, struct un
 		int ret;
 
 		unix_lock_two(u, listener);
-		ret = u == listener ? -ECONNREFUSED : check_connect(u, listener);
+		ret = check_connect(u, listener); /* (u may be the listener: -EINVAL) */
 		if (!ret)
 			establish(u, listener, server);
 		unix_unlock_two(u, listener);
@@ -192,6 +193,8 @@ int unix_accept(struct socket *sock, struct socket *fresh, bool nonblock)
 			return socket_wait_error(ret, sock->rcvtimeo);
 	}
 	wake_up(&u->peer_wait, EPOLLOUT);
+	server->has_socket = true;
+	fresh->passcred = server->passcred;
 	fresh->sk = server;
 	unix_note_inode(fresh);
 	return 0;

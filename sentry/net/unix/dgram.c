@@ -2,8 +2,8 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/unix.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/unix/unix_internal.h"
 
 static bool has_room(struct unix_sock *other)
 {
@@ -106,7 +106,7 @@ ssize_t unix_dgram_sendmsg(struct socket *sock, struct socket_msg *msg, unsigned
 	if (!ret)
 		ret = unix_msg_create(sock, msg->iter, len, nonblock, &m);
 	if (!ret) {
-		unix_msg_attach(m, &scm);
+		unix_msg_attach(m, &scm, other);
 		ret = deliver(sock, other, m, !msg->namelen, nonblock);
 		if (ret)
 			unix_msg_free(m);
@@ -179,7 +179,7 @@ ssize_t unix_dgram_recvmsg(struct socket *sock, struct socket_msg *msg, unsigned
 	n = MIN(m->len, iov_iter_count(msg->iter));
 	if (n < m->len)
 		msg->flags |= MSG_TRUNC;
-	unix_name_to_msg(msg, m->from);
+	unix_name_to_msg(msg, m->sender);
 	ret = flags & MSG_TRUNC ? (ssize_t)m->len : (ssize_t)n;
 	if (n && copy_to_iter(msg->iter, m->data, n) != (ssize_t)n)
 		ret = -EFAULT;
@@ -191,8 +191,6 @@ ssize_t unix_dgram_recvmsg(struct socket *sock, struct socket_msg *msg, unsigned
 		if (err)
 			ret = err;
 	}
-	if (u->type == SOCK_SEQPACKET)
-		msg->flags |= MSG_EOR;
 	if (!(flags & MSG_PEEK))
 		unix_msg_remove(u, m);
 	mutex_unlock(&u->iolock);

@@ -16,10 +16,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "sentry/fs/user_quota.h"
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/inflight.h"
-#include "sentry/net/unix/unix.h"
+#include "sentry/kernel/core/user_quota.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/net_upcalls.h"
+#include "sentry/net/unix/unix_internal.h"
 
 /* A privileged sender's limit, where Linux has none: what is in flight costs us memory. */
 #define INFLIGHT_PRIVILEGED 16384L

@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/unix.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/unix/unix_internal.h"
+#include "sentry/vfs/name/namei.h"
 
 #define NAME_BUCKETS 256
 #define PATH_OFFSET ((int)offsetof(struct sockaddr_un, sun_path))
@@ -42,6 +43,13 @@ static struct name_table *table_of(struct unix_sock *u)
 		u->net->destroy = socket_ns_destroy;
 	}
 	return u->net->unix_sockets;
+}
+
+void unix_names_destroy(struct net_ns *ns)
+{
+	/* Every socket of it is gone, so the table is empty. */
+	free(ns->unix_sockets);
+	ns->unix_sockets = NULL;
 }
 
 static unsigned hash_name(const struct sockaddr_un *name, int len, int type)
@@ -106,10 +114,21 @@ static int publish_abstract(struct unix_sock *u, struct unix_addr *a)
 	return ret;
 }
 
+static unsigned random_number(void)
+{
+	unsigned r = 1;
+
+	return getrandom(&r, sizeof(r), GRND_NONBLOCK) == sizeof(r) ? r : 1;
+}
+
 int unix_autobind(struct unix_sock *u)
 {
 	static _Atomic unsigned next;
 
+	/* Where the numbers begin is chance, as in Linux; that they do not repeat soon is what
+	 * programs rely on. */
+	if (!next)
+		next = random_number();
 	for (unsigned tries = 0; tries < 0x100000; tries++) {
 		struct sockaddr_un name = {.sun_family = AF_UNIX};
 		char digits[8];
@@ -292,11 +311,13 @@ int unix_getname(struct socket *sock, struct sockaddr_storage *addr, bool peer)
 	return len;
 }
 
-void unix_name_to_msg(struct socket_msg *msg, const struct unix_addr *addr)
+void unix_name_to_msg(struct socket_msg *msg, struct unix_sock *sender)
 {
+	MUTEX_GUARD(&sender->lock);
+
 	msg->namelen = 0;
-	if (!addr)
+	if (!sender->addr)
 		return;
-	memcpy(&msg->name, &addr->name, (size_t)addr->len);
-	msg->namelen = addr->len;
+	memcpy(&msg->name, &sender->addr->name, (size_t)sender->addr->len);
+	msg->namelen = sender->addr->len;
 }

@@ -2,7 +2,7 @@
 #include <errno.h>
 #include <sys/epoll.h>
 
-#include "sentry/net/unix/unix.h"
+#include "sentry/net/unix/unix_internal.h"
 
 bool unix_writable(struct unix_sock *u)
 {

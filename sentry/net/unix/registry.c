@@ -2,10 +2,11 @@
  * registry.lock is a leaf: it may be taken with any socket's lock held. */
 #include <string.h>
 
-#include "sentry/fs/pseudo/text.h"
-#include "sentry/kernel/namespaces.h"
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/unix.h"
+#include "base/text.h"
+#include "sentry/kernel/ns/namespaces.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/unix/show.h"
+#include "sentry/net/unix/unix_internal.h"
 #include "sentry/vfs/file.h"
 
 #define SOCKET_ACCEPTS 0x10000 /* Linux: __SO_ACCEPTCON */

@@ -3,9 +3,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "sentry/fs/pipe/pipe.h"
-#include "sentry/kernel/task.h"
-#include "sentry/net/unix/unix.h"
+#include "sentry/kernel/core/signals.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/net/unix/unix_internal.h"
 
 /* One message of the stream to the peer. -EPIPE when it is gone. */
 static int send_chunk(struct socket *sock, struct unix_sock *other, struct iov_iter *from, size_t n,
@@ -16,7 +16,7 @@ static int send_chunk(struct socket *sock, struct unix_sock *other, struct iov_i
 
 	if (ret)
 		return ret;
-	unix_msg_attach(msg, scm);
+	unix_msg_attach(msg, scm, other);
 	mutex_lock(&other->lock);
 	if (other->dead || (other->shutdown & RCV_SHUTDOWN)) {
 		mutex_unlock(&other->lock);
@@ -133,7 +133,7 @@ static int read_msg(struct unix_sock *u, struct stream_reader *r, struct unix_ms
 		r->scm.pid = msg->scm.pid ? pid_get(msg->scm.pid) : NULL;
 		r->scm.uid = msg->scm.uid;
 		r->scm.gid = msg->scm.gid;
-		unix_name_to_msg(r->msg, msg->from);
+		unix_name_to_msg(r->msg, msg->sender);
 	}
 	got = n ? copy_to_iter(r->msg->iter, msg->data + at, n) : 0;
 	if (got < 0)

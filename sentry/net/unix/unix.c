@@ -1,5 +1,5 @@
 /* Unix sockets: creation, options, shutdown, the end. */
-#include "sentry/net/unix/unix.h"
+#include "sentry/net/unix/unix_internal.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -8,8 +8,8 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
-#include "sentry/kernel/pidfd.h"
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/task/pidfd.h"
+#include "sentry/kernel/task/task.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
@@ -25,7 +25,7 @@ struct unix_sock *unix_alloc(int type, struct net_ns *net)
 	refcount_init(&u->refs);
 	u->type = type;
 	u->net = net ? net_ns_get(net) : NULL;
-	mutex_init(&u->lock);
+	mutex_init_as(&u->lock, LOCK_BY_ADDRESS);
 	mutex_init(&u->iolock);
 	wait_queue_init(&u->wait);
 	wait_queue_init(&u->peer_wait);
@@ -252,6 +252,10 @@ int unix_setsockopt(struct socket *sock, int level, int name, const void *val, u
 	memcpy(&number, val, sizeof(number));
 	if (name == SO_REUSEPORT && number)
 		return -EOPNOTSUPP;
+	if (name == SO_PASSCRED) {
+		sock->passcred = u->passcred = number != 0;
+		return 0;
+	}
 	if (name == SO_SNDBUF || name == SO_SNDBUFFORCE) {
 		/* The generic code clamps it; what it comes to is what senders are held to. */
 		int ret = sockopt_set_generic(sock, name, val, len);
@@ -299,8 +303,13 @@ int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigne
 		struct ucred cred = {0};
 
 		mutex_lock(&u->lock);
+		/* Without a peer they are -1. */
 		cred.uid = u->peercred.uid;
 		cred.gid = u->peercred.gid;
+		if (cred.uid != INVALID_ID) {
+			cred.uid = uid_shown_here(cred.uid);
+			cred.gid = gid_shown_here(cred.gid);
+		}
 		if (u->peercred.pid)
 			cred.pid = pid_nr_ns(u->peercred.pid, task_pid_ns(current));
 		mutex_unlock(&u->lock);
@@ -348,13 +357,15 @@ static int unix_create(struct socket *sock, int type, int protocol)
 	u = unix_alloc(type, sock->net);
 	if (!u)
 		return -ENOMEM;
+	u->has_socket = true;
 	sock->type = type;
 	sock->sk = u;
 	return 0;
 }
 
 extern const struct socket_family unix_family;
-const struct socket_family unix_family = {.family = AF_UNIX, .create = unix_create};
+const struct socket_family unix_family = {
+	.family = AF_UNIX, .create = unix_create, .ns_destroy = unix_names_destroy};
 
 static int unix_no_connection(struct socket *sock, int backlog)
 {

@@ -27,6 +27,9 @@ for p in $sentry $others; do
 	grep -q '^[^ ]* [^ ]* [^ ]* / / ro' "/proc/$p/mountinfo" || fail "$p has a writable root"
 done
 
+# The sentry's own memory is no file that it could open.
+[ "$(stat -c %u "/proc/$sentry/mem")" = 0 ] || fail "the sentry can open its own /proc/PID/mem"
+
 # No thread is without the filter either.
 for t in /proc/$sentry/task/*; do
 	[ "$(awk '/^Seccomp:/ {print $2}' "$t/status")" = 2 ] || fail "thread $t has no filter"

@@ -11,7 +11,7 @@ trap finish EXIT
 
 start_sandbox() {
 	mkfifo "$work/hold"
-	"$MOAT" "$@" do -- sh -c 'echo ready; cat' <"$work/hold" >"$work/out" 2>"$work/err" &
+	"$MOAT" "$@" do ${PLATFORM:+--platform=$PLATFORM} -- sh -c 'echo ready; cat' <"$work/hold" >"$work/out" 2>"$work/err" &
 	cli=$!
 	exec 9>"$work/hold"
 	for _ in $(seq 1200); do

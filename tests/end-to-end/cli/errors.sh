@@ -24,6 +24,13 @@ expect 125 'unknown flag --nosuch' --nosuch do true
 expect 125 'unknown flag --nosuch' do --nosuch true
 expect 125 'needs a value' do --cwd
 expect 125 'takes no value' do --strace=yes true
+expect 125 'control is needed' sandbox
+expect 125 'open descriptor' sandbox --control 77
+expect 125 'at least 16M' mcp --memory 1M
+expect 125 'takes no arguments' mcp now
+expect 125 '0 to 10000' pool --size x
+expect 125 'there are status' pool nosuch
+expect 125 'No such file' pool --socket /no/such/pool status
 expect 125 'no program' do
 expect 125 'no program' do --strace --
 expect 125 'No such file' do --rootfs /no/such/dir true
@@ -35,11 +42,13 @@ expect 125 'no group' do --user root:nosuchgroup true
 expect 125 'SRC:DST' do --volume /tmp true
 expect 125 'No such file' do --volume /no/such:/x true
 expect 125 'unknown mode' do --volume /tmp:/x:rx true
-expect 125 'not supported' do --network=host true
+expect 125 'sandbox, host or none' do --network=tunnel true
+expect 125 'publish goes with --network=sandbox' do --publish 8080:80 --network=host true
+expect 125 'egress: /no/such/policy' do --egress=/no/such/policy true
+expect 125 'cannot open the log' do --egress=deny --egress-log= true
 expect 125 'no platform' do --platform=kvm true
 expect 125 'size' do --memory lots true
 expect 125 'duration' do --timeout soon true
-expect 125 'verified' do --mm-commands=fast true
 expect 125 'log' do --debug-log /no/such/dir/log true
 expect 127 'no-such-program' do no-such-program
 expect 127 '/no/such/program' do /no/such/program
@@ -52,18 +61,18 @@ expect 127 'script' do "$work/script"
 expect 126 'garbage' do "$work/garbage"
 expect 124 'time limit' do --timeout 300ms sleep 10
 
-expect 125 'config.json: No such file' run --bundle "$work/none" id
-expect 125 'no container id' run --bundle "$work"
-expect 125 'valid container id' run --bundle "$work" a/b
+expect 1 'config.json: No such file' run --bundle "$work/none" id
+expect 1 'no container id' run --bundle "$work"
+expect 1 'invalid container ID format' run --bundle "$work" a/b
 mkdir "$work/b"
 echo '{' >"$work/b/config.json"
-expect 125 'config.json: line 2' run --bundle "$work/b" id
+expect 1 'config.json: line 2' run --bundle "$work/b" id
 echo '{"ociVersion":"1.0.2","process":{"cwd":"/","args":["sh",3]},"root":{"path":"r"}}' >"$work/b/config.json"
-expect 125 'process.args\[1\]: expected a string' run --bundle "$work/b" id
+expect 1 'process.args\[1\]: expected a string' run --bundle "$work/b" id
 echo '{"ociVersion":"1.0.2","process":{"cwd":"/","args":["sh"]},"root":{"path":"r"}}' >"$work/b/config.json"
-expect 125 'root.path: .*No such file' run --bundle "$work/b" id
+expect 1 'root.path: .*No such file' run --bundle "$work/b" id
 echo '{"ociVersion":"1.0.2","process":{"cwd":"/","args":["sh"],"terminal":true},"root":{"path":"/"}}' >"$work/b/config.json"
-expect 125 'terminal' run --bundle "$work/b" id
+expect 1 'terminal' run --bundle "$work/b" id
 
 [ "$("$MOAT" --version)" ] || bad=1
 "$MOAT" help | grep -q 'moat.*do' || { echo "help"; bad=1; }

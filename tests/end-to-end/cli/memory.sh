@@ -47,9 +47,10 @@ int main(int argc, char **argv)
 				return 4;
 		}
 	}
-	if (!strcmp(argv[1], "hold"))
-		sleep(3);
 	puts("done");
+	fflush(stdout);
+	if (!strcmp(argv[1], "hold"))
+		getchar();
 	return 0;
 }
 C
@@ -64,12 +65,16 @@ same 'others live' '137 here' \
 	"$(moat do --memory 64m sh -c "$work/hog private 4000 2>/dev/null; echo \$? here" 2>/dev/null)"
 # Nine processes that share 100 MB have 100 MB.
 same 'copy on write' done "$(moat do --memory 200m "$work/hog" forks 100)"
-# oom_score_adj decides between equals.
+# oom_score_adj decides between equals. Both hold what they have until their input ends.
 same oom_score_adj '0 137' "$(moat do --memory 200m bash -c "
-	(echo 1000 >/proc/self/oom_score_adj; exec $work/hog hold 20) >/dev/null 2>&1 & first=\$!
-	sleep 0.5
-	$work/hog hold 190 >/dev/null 2>&1; second=\$?
-	wait \$first; echo \$second \$?" 2>/dev/null)"
+	mkfifo /tmp/held /tmp/first /tmp/second
+	(echo 1000 >/proc/self/oom_score_adj; exec $work/hog hold 20 </tmp/first >/tmp/held 2>/dev/null) & first=\$!
+	exec 8>/tmp/first; read -r _ </tmp/held
+	$work/hog hold 190 </tmp/second >/dev/null 2>&1 & second=\$!
+	exec 9>/tmp/second
+	wait \$first; killed=\$?
+	exec 9>&-
+	wait \$second; echo \$? \$killed" 2>/dev/null)"
 # One request beyond all there is fails at once, as Linux's heuristic overcommit has it.
 moat do --memory 64m python3 -c 'bytearray(200 << 20)' 2>&1 | grep -q MemoryError ||
 	{ echo "no MemoryError"; bad=1; }

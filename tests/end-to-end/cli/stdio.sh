@@ -25,9 +25,30 @@ import os
 print(os.pread(0, 2, 3).decode(), os.lseek(0, 0, 1), os.lseek(0, 1, 0), os.read(0, 2).decode(), os.lseek(0, 0, 2))' < in)" "de 0 1 bc 7"
 check "mmap" "$(moat python3 -c '
 import mmap; print(mmap.mmap(0, 7, prot=mmap.PROT_READ)[:3].decode())' < in)" "abc"
-: > out
-moat sh -c 'echo long line; truncate -s 4 /dev/stdout' 1<> out
-check "truncate" "$(cat out)" "long"
+
+# The caller's files are only added to, whatever the caller's way of opening them.
+echo before > out
+(moat sh -c 'echo more; echo again > /dev/stdout; echo end'; echo after) 1<> out
+check "written at the end" "$(tr '\n' ' ' < out)" "before more again end after "
+echo kept > out
+moat python3 -c '
+import ctypes, errno, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def tried(f, *args):
+    try:
+        return str(f(*args))
+    except OSError as e:
+        return errno.errorcode[e.errno]
+def fallocate(mode):
+    libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_long, ctypes.c_long]
+    return "0" if libc.fallocate(1, mode, 0, 4096) == 0 else errno.errorcode[ctypes.get_errno()]
+os.write(1, b"x\n")
+source = os.open("/etc/passwd", os.O_RDONLY)
+print(tried(os.ftruncate, 1, 0), tried(os.truncate, "/proc/self/fd/1", 0), fallocate(0), fallocate(3),
+      tried(os.lseek, 1, 0, 0), tried(os.lseek, 1, 0, 1), tried(os.lseek, 1, 0, 2), tried(os.pwrite, 1, b"y\n", 0),
+      tried(os.sendfile, 1, source, 0, 0), file=sys.stderr)' 1<> out 2> errors
+check "only added to" "$(tr '\n' ' ' < out)" "kept x y "
+check "nothing else" "$(cat errors)" "EPERM EPERM EPERM EPERM ESPIPE 7 7 2 0"
 
 # What a program sees of them.
 kinds='import os, stat, sys

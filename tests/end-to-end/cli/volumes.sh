@@ -55,6 +55,37 @@ same "its time" 1000 "$(stat -c %Y "$v/dir/renamed")"
 [ -e "$v/old" ] && fail "old is still there"
 [ -e "$v/secret" ] && fail "secret is still there"
 
+# No file there makes anybody more than he is, unless it was asked for.
+privileges='cd /vol && install -m 6755 /bin/true a && cp /bin/true b && chmod 4755 b && chmod 2755 b &&
+	mkdir -m 2755 d && python3 -c "
+import os
+os.close(os.open(\"c\", os.O_CREAT | os.O_WRONLY, 0o6755))
+try:
+	os.setxattr(\"b\", \"security.capability\", bytes.fromhex(\"0100000200040000000000000000000000000000\"))
+	print(\"set\")
+except OSError as e:
+	print(e.errno)" && stat -c %a a b c'
+flags=(--volume "$v:/vol")
+same "nosuid: inside" "95
+755
+755
+755" "$(guest "$privileges")"
+same "nosuid: outside" "755 755 755 2755 " "$(cd "$v" && stat -c %a a b c d | tr '\n' ' ')"
+same "nosuid: mounted" nosuid "$(guest 'grep -o " /vol .*" /proc/self/mounts | grep -o nosuid')"
+rm -rf "$v"/[abcd]
+flags=(--volume "$v:/vol:rw,suid")
+same "suid: inside" "set
+6755
+2755
+6755" "$(guest "$privileges")"
+same "suid: outside" "6755 2755 6755 2755 " "$(cd "$v" && stat -c %a a b c d | tr '\n' ' ')"
+rm -rf "$v"/[abcd]
+flags=(--volume "$v:/vol:ro,suid")
+guest 'touch /vol/x' 2>/dev/null && fail "ro,suid is writable"
+flags=(--volume "$v:/vol:rw,exotic")
+guest true 2>/dev/null
+same "unknown mode" 125 $?
+
 chmod 777 "$v"
 flags=(--volume "$v:/vol" --user 1234:77)
 guest 'umask 027; echo mine >/vol/mine; mkdir /vol/mydir; cat /vol/private/deep 2>/dev/null' &&

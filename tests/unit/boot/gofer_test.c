@@ -20,6 +20,7 @@
 #include "base/compiler.h"
 #include "boot/gofer.h"
 #include "sentry/fs/host/protocol.h"
+#include "host_tree.h"
 
 struct fixture {
 	char dir[64];
@@ -77,7 +78,7 @@ static int start(void **state)
 
 		close(a[0]);
 		close(b[0]);
-		_exit(gofer_main(mounts, 2, sockets, NULL));
+		_exit(gofer_main(mounts, 2, sockets, false, NULL));
 	}
 	close(a[1]);
 	close(b[1]);
@@ -496,7 +497,7 @@ static void a_directory_swapped_for_a_symlink_does_not_lead_out(void **state)
 	assert_true(opened >= 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(attach_donates_an_o_path_root, start, stop),
@@ -518,5 +519,6 @@ int main(void)
 						start, stop),
 	};
 
+	host_tree_without(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -12,12 +12,19 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/host.h"
 #include "boot/gofer.h"
 #include "sentry/fs/fs.h"
 #include "sentry/fs/host/host.h"
-#include "sentry/vfs/dcache.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/name/namei.h"
 #include "sentry/vfs/vfs_init.h"
+#include "sentry/vfs/walk/dcache.h"
+
+void host_tree_without(int argc, char **argv)
+{
+	if (argc > 1 && !strcmp(argv[1], "without-openat2"))
+		host_lacks(HOST_OPENAT2);
+}
 
 int host_tree_start(struct host_tree *t, bool readonly)
 {
@@ -40,7 +47,7 @@ int host_tree_start(struct host_tree *t, bool readonly)
 	t->gofer = fork();
 	if (t->gofer == 0) {
 		close(pair[0]);
-		_exit(gofer_main(&mount, 1, &pair[1], NULL));
+		_exit(gofer_main(&mount, 1, &pair[1], false, NULL));
 	}
 	close(pair[1]);
 	close(mount.root_fd);

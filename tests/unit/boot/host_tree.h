@@ -24,6 +24,9 @@ int host_tree_super(struct host_tree *t, int sock, bool readonly, bool cache, bo
 void host_tree_mount(struct host_tree *t, struct super_block *sb);
 void host_tree_stop(struct host_tree *t);
 
+/* "without-openat2" on a test's command line: as on a kernel that lacks it. */
+void host_tree_without(int argc, char **argv);
+
 /* On the host's side. */
 void host_tree_put(const struct host_tree *t, const char *name, const char *text, mode_t mode);
 void host_tree_path(const struct host_tree *t, const char *name, char *out, size_t n);

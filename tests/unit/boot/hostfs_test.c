@@ -383,7 +383,7 @@ static void a_lying_gofer_is_an_io_error(void **state)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(files_are_read_through_the_donated_root),
@@ -399,5 +399,6 @@ int main(void)
 		cmocka_unit_test(a_lying_gofer_is_an_io_error),
 	};
 
+	host_tree_without(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

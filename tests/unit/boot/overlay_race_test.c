@@ -15,8 +15,9 @@
 #include "host_tree.h"
 #include "sentry/fs/host/host.h"
 #include "sentry/fs/overlay/overlay.h"
-#include "sentry/kernel/task.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/kernel/task/task.h"
+#include "sentry/vfs/inode/attr.h"
+#include "sentry/vfs/name/namei.h"
 
 #define THREADS 4
 #define ROUNDS 3000
@@ -220,9 +221,10 @@ static void tasks_race_on_one_tree(void **state)
 	host_tree_stop(&t);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {cmocka_unit_test(tasks_race_on_one_tree)};
 
+	host_tree_without(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,7 +14,8 @@
 #include "host_tree.h"
 #include "sentry/fs/host/host.h"
 #include "sentry/fs/overlay/overlay.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/inode/attr.h"
+#include "sentry/vfs/name/namei.h"
 
 static int start(void **state)
 {
@@ -405,7 +406,7 @@ static void a_deep_tree_ends_without_recursion(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(a_write_copies_up_and_leaves_the_host_alone),
@@ -424,5 +425,6 @@ int main(void)
 		TEST(a_deep_tree_ends_without_recursion),
 	};
 
+	host_tree_without(argc, argv);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

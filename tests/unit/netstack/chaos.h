@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "netstack/checksum.h"
-#include "netstack/nbuf.h"
+#include "netstack/buffer/checksum.h"
+#include "netstack/buffer/nbuf.h"
 #include "netstack/netstack.h"
 
 #define CHAOS_EPS 8

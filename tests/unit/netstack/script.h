@@ -16,7 +16,7 @@
 #include <sys/queue.h>
 #include <unistd.h>
 
-#include "netstack/nbuf.h"
+#include "netstack/buffer/nbuf.h"
 
 #define TOLERANCE (5 * MS)
 #define OUR_PORT 8080

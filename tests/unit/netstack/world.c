@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "netstack/nbuf.h"
+#include "netstack/buffer/nbuf.h"
 
 uint64_t world_random(struct world *w)
 {
@@ -309,6 +309,28 @@ int64_t world_transfer(struct world *w, struct net_ep *from, struct net_ep *to, 
 		}
 	}
 	return world_now(w) - start;
+}
+
+struct net_ep *world_udp(struct world *w, int side, int family, uint16_t port)
+{
+	struct net_ep *ep;
+	struct sockaddr_storage a;
+	socklen_t n = world_addr(family, -2, port, &a);
+
+	assert_int_equal(net_ep_create(w->stack[side], family, SOCK_DGRAM, 0, NULL, NULL, &ep), 0);
+	if (port)
+		assert_int_equal(net_ep_bind(ep, (struct sockaddr *)&a, n), 0);
+	return ep;
+}
+
+ssize_t ep_send_to(struct net_ep *ep, int family, int side, uint16_t port, const void *p, size_t n)
+{
+	struct sockaddr_storage a;
+	struct iovec iov = {(void *)p, n};
+	struct net_msg m = {.name = (struct sockaddr *)&a, .iov = &iov, .iovcnt = 1};
+
+	m.namelen = world_addr(family, side, port, &a);
+	return net_ep_sendmsg(ep, &m, 0);
 }
 
 uint64_t stack_counter(struct netstack *s, const char *name)

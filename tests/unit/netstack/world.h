@@ -66,7 +66,11 @@ struct net_ep *world_listen(struct world *w, int side, int family, uint16_t port
 /* Connects side 0 to a listener on side 1; returns both ends, established. */
 void world_connect(struct world *w, int family, uint16_t port, struct net_ep **client,
 		   struct net_ep **server);
+/* A UDP endpoint, bound to port unless that is 0. */
+struct net_ep *world_udp(struct world *w, int side, int family, uint16_t port);
 ssize_t ep_send(struct net_ep *ep, const void *p, size_t n);
+/* To the address of a side, as world_addr counts them. */
+ssize_t ep_send_to(struct net_ep *ep, int family, int side, uint16_t port, const void *p, size_t n);
 ssize_t ep_recv(struct net_ep *ep, void *p, size_t n);
 int ep_option(struct net_ep *ep, int level, int name, int v);
 int ep_get_option(struct net_ep *ep, int level, int name);

@@ -4,9 +4,10 @@
 #include <string.h>
 
 #include "sentry/fs/tmpfs/tmpfs.h"
-#include "sentry/kernel/task.h"
+#include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/task/task.h"
 #include "sentry/vfs/file.h"
-#include "sentry/vfs/namei.h"
+#include "sentry/vfs/name/namei.h"
 
 struct mnt_ns *vfs_fixture_start(void)
 {
@@ -17,7 +18,7 @@ struct mnt_ns *vfs_fixture_start(void)
 	struct mnt_ns *ns;
 	struct path root;
 
-	kernel.total_memory = 64 << 20;
+	machine.total_memory = 64 << 20;
 	if (!fs_find("tmpfs"))
 		tmpfs_init();
 	type = fs_find("tmpfs");

@@ -1,0 +1,26 @@
+/* Between the files that make /proc/sys. */
+#ifndef MOAT_SENTRY_FS_PROC_SYSCTL_INTERNAL_H
+#define MOAT_SENTRY_FS_PROC_SYSCTL_INTERNAL_H
+
+#include "sentry/fs/pseudo/pseudo.h"
+
+extern const struct inode_operations sysctl_iops;
+extern const struct file_operations sysctl_fops;
+extern const struct pseudo_node sysctl_net_nodes[];
+
+#define DIR(NAME, CHILDREN)                                                                        \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFDIR | 0555, .children = (CHILDREN)                     \
+	}
+#define TEXT(NAME, SHOW)                                                                           \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0444, .show = (SHOW), .iops = &sysctl_iops,      \
+		.fops = &sysctl_fops                                                               \
+	}
+#define FIXED(NAME, CONTENT)                                                                       \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT),                      \
+		.iops = &sysctl_iops, .fops = &sysctl_fops                                         \
+	}
+
+#endif

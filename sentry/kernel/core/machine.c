@@ -1,0 +1,3 @@
+#include "sentry/kernel/core/machine.h"
+
+struct machine machine;

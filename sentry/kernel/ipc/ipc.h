@@ -1,0 +1,19 @@
+/* System V objects, as /proc/sysvipc shows those of the current task's namespace. */
+#ifndef MOAT_SENTRY_KERNEL_IPC_IPC_H
+#define MOAT_SENTRY_KERNEL_IPC_IPC_H
+
+#include <sys/msg.h>
+#include <sys/sem.h>
+#include <sys/shm.h>
+
+enum ipc_type { IPC_SHM, IPC_SEM, IPC_MSG, IPC_TYPES };
+
+/* The highest slot in use, -1: none; how many are used into *used. */
+int ipc_max_index(enum ipc_type type, int *used);
+/* cmd is IPC_STAT (by id), or MSG_STAT and MSG_STAT_ANY and the like (by slot): the id, or -errno.
+ */
+int msg_stat(int id, int cmd, struct msqid_ds *ds);
+int sem_stat(int id, int cmd, struct semid_ds *ds);
+int shm_stat(int id, int cmd, struct shmid_ds *ds);
+
+#endif

@@ -1,0 +1,186 @@
+#!/usr/bin/env python3
+"""moat-serve, asked as go-judge's clients ask."""
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+
+SERVE = os.path.join(os.environ["BUILD"], "moat-serve")
+if not os.path.exists(SERVE):
+    print("built without libmicrohttpd")
+    sys.exit(77)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=120)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(120)
+        self.sock.connect(self.path)
+
+
+class Serve(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.dir = tempfile.TemporaryDirectory()
+        cls.socket = os.path.join(cls.dir.name, "http")
+        cls.server = cls.start("--unix", cls.socket, "--parallel", "2", "--store", "8")
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.server.terminate()
+        status = cls.server.wait(120)
+        cls.server.stdout.close()
+        left = os.path.exists(cls.socket)
+        cls.dir.cleanup()
+        assert status == 0 and not left
+
+    @staticmethod
+    def start(*flags):
+        server = subprocess.Popen([SERVE, *flags], stdout=subprocess.PIPE)
+        assert server.stdout.readline().startswith(b"ready")
+        return server
+
+    def ask(self, method, url, body=None, headers=None, connection=None):
+        c = connection or UnixConnection(self.socket)
+        data = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+        c.request(method, url, data, headers or ({"Content-Type": "application/json"} if data else {}))
+        answer = c.getresponse()
+        text = answer.read()
+        c.close()
+        return answer.status, text
+
+    def run_one(self, **cmd):
+        cmd.setdefault(
+            "files",
+            [{"content": cmd.pop("stdin", "")}, {"name": "stdout", "max": 10240}, {"name": "stderr", "max": 10240}],
+        )
+        cmd.setdefault("cpuLimit", 20 * 10**9)
+        cmd.setdefault("clockLimit", 60 * 10**9)
+        status, text = self.ask("POST", "/run", {"cmd": [cmd]})
+        self.assertEqual(status, 200, text)
+        (result,) = json.loads(text)
+        return result
+
+    def shell(self, script, **cmd):
+        return self.run_one(args=["sh", "-c", script], **cmd)
+
+    def test_verdicts(self):
+        r = self.shell("cat; echo err >&2", stdin="in\n")
+        self.assertEqual((r["status"], r["exitStatus"], r["files"]), ("Accepted", 0, {"stdout": "in\n", "stderr": "err\n"}))
+        self.assertGreater(r["runTime"], 0)
+        r = self.shell("exit 3")
+        self.assertEqual((r["status"], r["exitStatus"]), ("Nonzero Exit Status", 3))
+        r = self.shell("kill -SEGV $$")
+        self.assertEqual((r["status"], r["exitStatus"]), ("Signalled", 11))
+        r = self.shell("while :; do :; done", cpuLimit=2 * 10**8)
+        self.assertEqual(r["status"], "Time Limit Exceeded")
+        self.assertGreaterEqual(r["time"], 2 * 10**8)
+        self.assertEqual(self.shell("sleep 1000", clockLimit=2 * 10**8)["status"], "Time Limit Exceeded")
+        r = self.run_one(args=["python3", "-c", "a = []\nwhile 1: a.append('x' * 100000)"], memoryLimit=64 << 20)
+        self.assertEqual(r["status"], "Memory Limit Exceeded")
+        r = self.shell("head -c 20000 /dev/zero | tr '\\0' x")
+        self.assertEqual((r["status"], len(r["files"]["stdout"])), ("Output Limit Exceeded", 10240))
+        self.assertEqual(self.shell("yes")["status"], "Output Limit Exceeded")
+        r = self.run_one(args=["/no/such"])
+        self.assertEqual(r["status"], "Internal Error")
+        self.assertIn("/no/such", r["error"])
+
+    def test_files_are_copied_and_kept(self):
+        script = "#!/bin/sh\necho ran\n"
+        r = self.shell("cp in out; ./in", copyIn={"in": {"content": script}}, copyOut=["out", "none?"], copyOutCached=["out"])
+        self.assertEqual((r["status"], r["files"]["out"], r["files"]["stdout"]), ("Accepted", script, "ran\n"))
+        number = r["fileIds"]["out"]
+        self.assertEqual(json.loads(self.ask("GET", "/file")[1])[number], "out")
+        self.assertEqual(self.ask("GET", "/file/" + number), (200, script.encode()))
+        r = self.shell("./again", copyIn={"again": {"fileId": number}})
+        self.assertEqual(r["files"]["stdout"], "ran\n")
+        self.assertEqual(self.ask("DELETE", "/file/" + number)[0], 200)
+        self.assertEqual(self.ask("GET", "/file/" + number)[0], 404)
+        self.assertEqual(self.ask("DELETE", "/file/" + number)[0], 404)
+
+    def test_file_errors(self):
+        r = self.shell("true", copyOut=["none"])
+        self.assertEqual((r["status"], r["fileError"][0]["name"]), ("File Error", "none"))
+        r = self.shell("ln -s /etc/passwd link; head -c 5000 /dev/zero >big", copyOut=["link", "big"], copyOutMax=1000)
+        types = {e["name"]: e["type"] for e in r["fileError"]}
+        self.assertEqual(types, {"link": "CopyOutOpen", "big": "CopyOutSizeExceeded"})
+        r = self.shell("head -c 9000000 /dev/zero >big", copyOutCached=["big"])
+        self.assertEqual(r["fileError"][0]["type"], "CopyOutCreate")
+        for bad in ({"src": "/etc/passwd"}, {"fileId": "none"}, {}):
+            self.assertEqual(self.shell("true", copyIn={"x": bad})["status"], "Internal Error")
+
+    def test_the_next_run_finds_a_fresh_world(self):
+        for _ in range(4):
+            self.shell("echo x >/w/f; echo x >/tmp/f; setsid sleep 1000 >/dev/null 2>&1 &")
+            r = self.shell("ls -A /w /tmp; ps -C sleep -o pid=; echo end")
+            self.assertEqual(r["files"]["stdout"], "/tmp:\n\n/w:\nend\n")
+
+    def test_many_at_once(self):
+        results = [None] * 8
+
+        def one(i):
+            results[i] = self.shell(f"echo {i}")["files"]["stdout"]
+
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(8)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(results, [f"{i}\n" for i in range(8)])
+
+    def test_bad_requests(self):
+        for body in (b"no json", b"[]", b"{}", {"cmd": []}, {"cmd": [{}]}, {"cmd": [{"args": []}]}, {"cmd": [{"args": "sh"}]},
+                     {"cmd": [{"args": ["a\0b"]}]}, {"cmd": [{"args": ["a"], "env": [1]}]},
+                     {"cmd": [{"args": ["a"], "tty": True}]}, {"cmd": [{"args": ["a"], "files": [{"src": "/etc/passwd"}]}]},
+                     {"cmd": [{"args": ["a"], "files": [None] * 4}]}, {"cmd": [{"args": ["a"]}], "pipeMapping": [{}]}):
+            status, text = self.ask("POST", "/run", body)
+            self.assertEqual(status, 400, (body, text))
+        self.assertEqual(self.ask("POST", "/run", b"{}", {"Content-Type": "text/plain"})[0], 415)
+        self.assertEqual(self.ask("GET", "/run")[0], 405)
+        self.assertEqual(self.ask("GET", "/nosuch")[0], 404)
+        self.assertEqual(self.ask("PUT", "/file")[0], 405)
+
+    def test_what_it_says_of_itself(self):
+        self.assertIn("moat", json.loads(self.ask("GET", "/version")[1])["buildVersion"])
+        self.assertEqual(json.loads(self.ask("GET", "/config")[1])["parallelism"], 2)
+        self.assertIn(b"moat_runs_total", self.ask("GET", "/metrics")[1])
+
+
+class Access(unittest.TestCase):
+    def test_beyond_loopback_it_wants_a_token(self):
+        refused = subprocess.run([SERVE, "--listen", "0.0.0.0:0"], stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn(b"--token-file", refused.stderr)
+
+    def test_the_token_is_asked_for(self):
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "token")
+            with open(path, "w") as f:
+                f.write("secret\n")
+            where = os.path.join(d, "http")
+            server = Serve.start("--unix", where, "--token-file", path)
+            try:
+                self.assertEqual(os.stat(where).st_mode & 0o777, 0o600)
+                for header, wanted in (("Bearer secret", 200), ("Bearer secres", 401), ("secret", 401), (None, 401)):
+                    c = UnixConnection(where)
+                    c.request("GET", "/version", headers={"Authorization": header} if header else {})
+                    self.assertEqual(c.getresponse().status, wanted)
+                    c.close()
+            finally:
+                server.terminate()
+                server.wait(120)
+                server.stdout.close()
+
+
+if __name__ == "__main__":
+    unittest.main()
