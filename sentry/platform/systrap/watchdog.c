@@ -44,7 +44,7 @@ void watchdog_note(bool urgent)
 /* all_dying: nobody who shares the stub is going to stay. */
 static unsigned patience_ms(struct platform_ctx *ctx, bool all_dying)
 {
-	if (ctx->hurry == HURRY_ALONE || (ctx->hurry && all_dying))
+	if (all_dying)
 		return HURRY_ALONE_MS;
 	if (ctx->hurry)
 		return HURRY_SHARED_MS;
@@ -134,8 +134,8 @@ static void describe(struct platform_ctx *ctx)
 /* as->lock held. True if ctx owes something; *urgent: and patience is short. */
 static bool look_at(struct platform_ctx *ctx, unsigned passed_ms, bool *urgent)
 {
-	bool owes = ctx->cmd_waits || ctx_state(ctx) == CTX_EXITING ||
-		    (ctx_state(ctx) == CTX_GUEST && ctx->kicked);
+	bool all_dying, owes = ctx->cmd_waits || ctx_state(ctx) == CTX_EXITING ||
+			       (ctx_state(ctx) == CTX_GUEST && ctx->kicked);
 
 	if (!owes || ctx->as->dead) {
 		ctx->owed_ms = 0;
@@ -143,14 +143,18 @@ static bool look_at(struct platform_ctx *ctx, unsigned passed_ms, bool *urgent)
 	}
 	if (ctx->hurry)
 		*urgent = true;
-	else
+	all_dying = ctx->hurry == HURRY_ALONE || (ctx->hurry && all_die(ctx->as));
+	if (!all_dying)
 		passed_ms = fair_ms(ctx, passed_ms);
 	ctx->owed_ms += passed_ms;
-	if (ctx->owed_ms < patience_ms(ctx, ctx->hurry == HURRY_SHARED && all_die(ctx->as)) &&
+	if (ctx->owed_ms < patience_ms(ctx, all_dying) &&
 	    !(passed_ms >= LOOK_MS / 2 && ignores_command(ctx, passed_ms)))
 		return true;
-	log_warn("stub %d does not answer: killed", ctx->as->pid);
-	describe(ctx);
+	/* Nothing is lost with those who are to die, but the time that they would take for it. */
+	if (!all_dying) {
+		log_warn("stub %d does not answer: killed", ctx->as->pid);
+		describe(ctx);
+	}
 	systrap_as_kill(ctx->as);
 	return false;
 }
