@@ -53,19 +53,19 @@ static unsigned patience_ms(struct platform_ctx *ctx, bool all_dying)
 	return (ctx_state(ctx) == CTX_EXITING ? EXIT_MS : KICK_MS) + ctx->as->in_crowd * CROWD_MS;
 }
 
-/* True if the thread has better things to do than the command. */
-static bool ignores_command(struct platform_ctx *ctx, unsigned passed_ms)
+/* True if the thread has better things to do than the command. first: look at what it owes. */
+static bool ignores_command(struct platform_ctx *ctx, bool first, unsigned passed_ms)
 {
 	uint64_t user_ms;
 	char state;
 
 	if (!ctx->cmd_waits || stub_thread_stat(ctx, &state, &user_ms))
 		return false;
-	if (ctx->owed_ms <= LOOK_MS)
+	if (first)
 		ctx->user_ms = user_ms;
 	if (user_ms - ctx->user_ms >= SELF_MS)
 		return true;
-	ctx->slept_ms = state == 'S' && ctx->owed_ms > LOOK_MS ? ctx->slept_ms + passed_ms : 0;
+	ctx->slept_ms = state == 'S' && !first ? ctx->slept_ms + passed_ms : 0;
 	return ctx->slept_ms >= SLEEPS_MS;
 }
 
@@ -134,8 +134,10 @@ static void describe(struct platform_ctx *ctx)
 /* as->lock held. True if ctx owes something; *urgent: and patience is short. */
 static bool look_at(struct platform_ctx *ctx, unsigned passed_ms, bool *urgent)
 {
-	bool all_dying, owes = ctx->cmd_waits || ctx_state(ctx) == CTX_EXITING ||
-			       (ctx_state(ctx) == CTX_GUEST && ctx->kicked);
+	bool owes = ctx->cmd_waits || ctx_state(ctx) == CTX_EXITING ||
+		    (ctx_state(ctx) == CTX_GUEST && ctx->kicked);
+	bool first = !ctx->owed_ms, all_dying;
+	unsigned fair;
 
 	if (!owes || ctx->as->dead) {
 		ctx->owed_ms = 0;
@@ -144,11 +146,10 @@ static bool look_at(struct platform_ctx *ctx, unsigned passed_ms, bool *urgent)
 	if (ctx->hurry)
 		*urgent = true;
 	all_dying = ctx->hurry == HURRY_ALONE || (ctx->hurry && all_die(ctx->as));
-	if (!all_dying)
-		passed_ms = fair_ms(ctx, passed_ms);
-	ctx->owed_ms += passed_ms;
+	fair = all_dying ? passed_ms : fair_ms(ctx, passed_ms);
+	ctx->owed_ms += fair;
 	if (ctx->owed_ms < patience_ms(ctx, all_dying) &&
-	    !(passed_ms >= LOOK_MS / 2 && ignores_command(ctx, passed_ms)))
+	    !(passed_ms == LOOK_MS && ignores_command(ctx, first, fair)))
 		return true;
 	/* Nothing is lost with those who are to die, but the time that they would take for it. */
 	if (!all_dying) {
