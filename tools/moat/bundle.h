@@ -30,8 +30,8 @@ struct new_container {
 	struct state state;
 	struct sandbox sandbox;
 	int lock;
-	const char *pod; /* the sandbox of others that it lives in; NULL: one of its own */
-	pid_t pod_pid;	 /* that sandbox's process */
+	char *pod;     /* the sandbox of others that it lives in, owned; NULL: one of its own */
+	pid_t pod_pid; /* that sandbox's process */
 	struct cgroup_door cgroup; /* spec.cgroup, if that is set */
 };
 
@@ -51,6 +51,13 @@ int container_open_console(struct new_container *c);
 int container_make_cgroup(struct new_container *c);
 /* What the host's OOM killer thinks of a process of c's sandbox. */
 void container_set_oom_score(const struct new_container *c, pid_t pid);
+/* The hooks that have their place before the container's files are looked at; pid is what stands
+ * for the container. The state is saved before. 0 or -errno with a message. */
+int container_run_create_hooks(struct new_container *c, pid_t pid, char *err, size_t errlen);
+/* join.c: finds the sandbox of others that the container is to live in, c->pod, and whose
+ * namespaces it has there: by annotations of CRI, or by paths of namespaces that are those of
+ * containers of moat. 0, or the exit status after a message. */
+int join_find(struct new_container *c);
 /* pod.c: the same for a container in the sandbox c->pod. */
 int pod_build(struct new_container *c, const char *id);
 
