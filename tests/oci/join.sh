@@ -3,7 +3,7 @@
 # lives and dies by itself, and nothing is left.
 set -u
 [ "$(id -u)" = 0 ] || { echo "needs root"; exit 77; }
-for tool in busybox curl ip ipcmk ipcs nsenter; do
+for tool in busybox curl python3 ip ipcmk ipcs nsenter; do
 	command -v $tool >/dev/null || { echo "no $tool here"; exit 77; }
 done
 work=$(mktemp -d /tmp/moat-join.XXXXXX)
@@ -48,6 +48,8 @@ cp "$(command -v busybox)" "$work/rootfs/bin/busybox"
 for a in sh sleep echo cat hostname ls grep id httpd wget tr cut ip; do
 	ln -s busybox "$work/rootfs/bin/$a"
 done
+cp "$FUTEX" "$work/rootfs/bin/futex"
+mkdir "$work/rootfs/shm" "$work/shm"
 echo served >"$work/rootfs/www/index.html"
 programs="$(command -v ipcmk) $(command -v ipcs)"
 for f in $programs $(ldd $programs | grep -o '/[^ ]*[^ :]'); do
@@ -62,7 +64,8 @@ bundle() {
 		             "capabilities": {"bounding": ["CAP_NET_BIND_SERVICE"],
 		                              "effective": ["CAP_NET_BIND_SERVICE"],
 		                              "permitted": ["CAP_NET_BIND_SERVICE"]}},
-		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+		 "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"},
+		            {"destination": "/shm", "source": "$work/shm", "options": ["bind", "rw"]}],
 		 "linux": {"namespaces": [{"type": "mount"}$2]} ${4:-}}
 	JSON
 }
@@ -93,10 +96,30 @@ wait_for stopped pid
 same 'a lives' running "$(status a)"
 $R delete pid; same 'delete pid' 0 $?
 
+# The status that a parent gets (containerd's shim) is the container's.
+bundle status "$(of a pid pid)"', {"type": "network"}, {"type": "ipc"}' '["sh", "-c", "exit 7"]'
+same 'exit status' 7 "$(python3 - <<-PY
+	import ctypes, os, subprocess
+	ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+	moat = "$MOAT --root $work/state".split()
+	create = ["create", "--bundle", "$work/status", "--pid-file", "$work/status.pid", "status"]
+	subprocess.run(moat + create, stdin=subprocess.DEVNULL, check=True)
+	subprocess.run(moat + ["start", "status"], check=True)
+	pid = int(open("$work/status.pid").read())
+	print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+	PY
+)"
+$R delete status; same 'delete status' 0 $?
+
 # IPC alone; its process is the first one.
 bundle ipc "$(of a ipc ipc)"', {"type": "network"}, {"type": "pid"}, {"type": "uts"}' '["sleep", "1000"]'
 create ipc && $R start ipc; same 'start ipc' 0 $?
 same "the other's segment" 1 "$(segments ipc)"
+# A file of the host's that both have is one, down to who waits for it.
+$R exec ipc futex wait /shm/word >"$work/waited" 2>&1 &
+same 'futex' woke "$($R exec a futex wake /shm/word)"
+wait $!
+same 'futex' woken "$(cat "$work/waited")"
 same 'pids are its own' sleep "$($R exec ipc sh -c 'tr "\0" " " </proc/1/cmdline | cut -d" " -f1')"
 same 'network is its own' 1 "$($R exec ipc wget -qO- http://127.0.0.1/ >/dev/null 2>&1; echo $?)"
 

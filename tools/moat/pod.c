@@ -121,13 +121,12 @@ static bool hear(int pipe, char word)
 	return recv(pipe, &got, 1, 0) == 1 && got == word;
 }
 
-static void stand_in(struct new_container *c, struct control_client *client, int pipe)
-	__attribute__((noreturn));
-static void stand_in(struct new_container *c, struct control_client *client, int pipe)
+static void stand_in(struct new_container *c, int pipe) __attribute__((noreturn));
+static void stand_in(struct new_container *c, int pipe)
 {
 	int console = c->spec.own_console ? c->spec.stdio[0] : -1;
 	int signals = open_signalfd(), null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int keep[] = {control_client_fd(client), pipe, signals, null, console, log_fd()};
+	struct control_client *client;
 	bool links = c->spec.network == NETWORK_SANDBOX && !c->spec.netns;
 
 	prctl(PR_SET_NAME, "moat-stand-in");
@@ -140,7 +139,11 @@ static void stand_in(struct new_container *c, struct control_client *client, int
 	setsid();
 	if (console >= 0)
 		ioctl(console, TIOCSCTTY, 0);
-	fds_close_others(keep, (int)ARRAY_SIZE(keep));
+	/* A connection of its own: what has been said on the other one is not known here. */
+	if (connect_container(c->options, &c->state, &client))
+		_exit(1);
+	fds_close_others((int[]){control_client_fd(client), pipe, signals, null, console, log_fd()},
+			 6);
 	if (!tell(pipe, READY) || !hear(pipe, GO))
 		_exit(1);
 	close(pipe);
@@ -149,8 +152,7 @@ static void stand_in(struct new_container *c, struct control_client *client, int
 	_exit(wait_for_end(client, c->state.id, signals));
 }
 
-static int start_stand_in(struct new_container *c, struct control_client *client,
-			  struct stand_in *s)
+static int start_stand_in(struct new_container *c, struct stand_in *s)
 {
 	int sv[2];
 
@@ -159,7 +161,7 @@ static int start_stand_in(struct new_container *c, struct control_client *client
 	s->pid = fork();
 	if (s->pid == 0) {
 		close(sv[0]);
-		stand_in(c, client, sv[1]);
+		stand_in(c, sv[1]);
 	}
 	close(sv[1]);
 	s->pipe = sv[0];
@@ -167,7 +169,7 @@ static int start_stand_in(struct new_container *c, struct control_client *client
 		return fail(c, "fork", -errno);
 	if (!hear(s->pipe, READY))
 		return cli_error("%s: the process that stands for the container cannot have its "
-				 "cgroup or network namespace",
+				 "cgroup, network namespace or connection",
 				 c->flags->command);
 	return 0;
 }
@@ -295,7 +297,7 @@ static int find_pod(struct new_container *c, struct control_client **client)
 static int build_inside(struct new_container *c, struct control_client *client, struct stand_in *in)
 {
 	char err[512];
-	int status = start_stand_in(c, client, in);
+	int status = start_stand_in(c, in);
 
 	if (!status && container_run_create_hooks(c, in->pid, err, sizeof(err)))
 		status = cli_error("%s: %s", c->flags->command, err);
