@@ -111,6 +111,10 @@ same 'exit status' 7 "$(python3 - <<-PY
 )"
 $R delete status; same 'delete status' 0 $?
 
+sed -i 's/exit 7/echo ran; exit 8/' "$work/status/config.json"
+same 'run in the foreground' 'ran 8' "$(echo $($R run --bundle "$work/status" status </dev/null; echo $?))"
+same 'it is gone' '' "$(ls "$work/state" | grep status)"
+
 # IPC alone; its process is the first one.
 bundle ipc "$(of a ipc ipc)"', {"type": "network"}, {"type": "pid"}, {"type": "uts"}' '["sleep", "1000"]'
 create ipc && $R start ipc; same 'start ipc' 0 $?

@@ -15,7 +15,7 @@ char *read_text(const char *command, const char *path, size_t *len);
 /* What create and run are told. */
 struct container_flags {
 	const char *command;
-	const char *bundle, *pid_file, *console_socket;
+	const char *bundle, *pid_file, *console_socket, *pidfd_socket;
 	int preserve_fds;
 	bool detach, keep;
 	const char *overlay; /* --overlay2 */
@@ -60,6 +60,8 @@ int container_run_create_hooks(struct new_container *c, pid_t pid, char *err, si
 int join_find(struct new_container *c);
 /* pod.c: the same for a container in the sandbox c->pod. */
 int pod_build(struct new_container *c, const char *id);
+/* Starts what pod_build() has made, and waits for its end, as container_run(). */
+int pod_run(struct new_container *c);
 
 /* The saved state, with a message and 1 if there is none. */
 int load_container(const struct cli_options *options, const char *id, struct state *s);
@@ -88,6 +90,9 @@ int destroy_container(const struct cli_options *options, struct state *s);
 /* Opens a terminal and sends its master over the socket at path, as runc does. The slave, in raw
  * mode, or -errno with a message. */
 int console_open(const char *command, const char *path, unsigned rows, unsigned columns);
+/* Sends a pidfd of the process over the socket at path, beside the word `what`, as runc does. 0, or
+ * -errno with a message. */
+int pidfd_send(const char *command, const char *path, pid_t pid, const char *what);
 /* Writes a number to a file, which appears with it or not at all. 0 or -errno. */
 int write_pid_file(const char *path, pid_t pid);
 /* "KILL", "SIGKILL", "9", "RTMIN+1": the number, or -1. */

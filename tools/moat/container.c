@@ -394,11 +394,14 @@ static int save(struct new_container *c)
 	if (ret)
 		return cli_error("%s: cannot save the state: %s", c->flags->command,
 				 strerror(-ret));
-	if (!c->flags->pid_file)
-		return 0;
-	ret = write_pid_file(c->flags->pid_file, s->pid);
-	return ret ? cli_error("%s: %s: %s", c->flags->command, c->flags->pid_file, strerror(-ret))
-		   : 0;
+	ret = c->flags->pid_file ? write_pid_file(c->flags->pid_file, s->pid) : 0;
+	if (ret)
+		return cli_error("%s: %s: %s", c->flags->command, c->flags->pid_file,
+				 strerror(-ret));
+	return c->flags->pidfd_socket && pidfd_send(c->flags->command, c->flags->pidfd_socket,
+						    s->pid, "standard")
+		       ? EXIT_CLI_FAILED
+		       : 0;
 }
 
 static int prepare(struct new_container *c, const char *id)

@@ -267,6 +267,8 @@ static int save(struct new_container *c, struct stand_in *in)
 	ret = state_save(c->options->root, s);
 	if (!ret && c->flags->pid_file)
 		ret = write_pid_file(c->flags->pid_file, s->pid);
+	if (!ret && c->flags->pidfd_socket)
+		ret = pidfd_send(c->flags->command, c->flags->pidfd_socket, s->pid, "standard");
 	if (!ret && !tell(in->pipe, GO))
 		ret = -ESRCH;
 	return ret ? fail(c, "cannot save the state", ret) : 0;
@@ -336,5 +338,58 @@ int pod_build(struct new_container *c, const char *id)
 	if (!status)
 		status = build_inside(c, client, &in);
 	control_client_free(client);
+	return status;
+}
+
+/* --- in the foreground ------------------------------------------------------------------------ */
+
+/* Until what stands for the container ends, as that ends; signals are passed on. */
+static int wait_for_stand_in(pid_t pid, int signals)
+{
+	int __close_fd pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	int status;
+
+	for (;;) {
+		struct pollfd fds[] = {
+			{.fd = pidfd, .events = POLLIN},
+			{.fd = signals, .events = POLLIN},
+		};
+		struct signalfd_siginfo si;
+
+		if (pidfd >= 0 && poll(fds, ARRAY_SIZE(fds), -1) < 0)
+			continue;
+		while (read(signals, &si, sizeof(si)) == sizeof(si))
+			kill(pid, (int)si.ssi_signo);
+		if (pidfd < 0 || fds[0].revents)
+			break;
+	}
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_MOAT_FAILED;
+	return status_from_wait(status);
+}
+
+int pod_run(struct new_container *c)
+{
+	int signals = open_signalfd(), status;
+	pid_t pid = c->state.pid;
+
+	if (c->spec.container.process.terminal) {
+		cli_error("run: a container in another one's sandbox has a terminal only if it is "
+			  "detached");
+		status = EXIT_CLI_FAILED;
+	} else {
+		status = start_container(c->options, &c->state);
+	}
+	/* Others may have their say while it runs. */
+	if (!status) {
+		close_fd_ptr(&c->lock);
+		status = wait_for_stand_in(pid, signals);
+		if (c->flags->keep)
+			return status;
+		if (state_lock(c->options->root, c->state.id, &c->lock))
+			return status; /* somebody has deleted it */
+	}
+	destroy_container(c->options, &c->state);
 	return status;
 }
