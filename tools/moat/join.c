@@ -164,6 +164,9 @@ int join_find(struct new_container *c)
 	for (unsigned i = 0; i < SPEC_NS_KINDS && !status; i++) {
 		const char *path = i == SPEC_NS_NET ? c->spec.netns : c->spec.ns_path[i];
 
+		/* --network=none is stronger than config.json. */
+		if (i == SPEC_NS_NET && c->spec.network != NETWORK_SANDBOX)
+			continue;
 		if (path)
 			status = find_by_path(c, path, (enum spec_ns)i);
 	}
