@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "boot/loader_internal.h"
+#include "boot/net/links.h"
 #include "control/frame.h"
 #include "sentry/vfs/mount.h"
 
@@ -129,6 +130,8 @@ static int build(struct container *c, const struct container_spec *spec, struct 
 	if (ret)
 		return ret;
 	container_ns_get(init->group, &c->ns);
+	if (c->own_net)
+		loader_apply_sysctls(c->ns.net, spec->sysctls);
 	c->init = init;
 	LIST_INSERT_HEAD(&c->processes, init, link);
 	return 0;
@@ -292,6 +295,7 @@ static bool wait_for_end(struct container *c)
 int container_destroy(struct container *c, struct control_error *err)
 {
 	struct loader *l = c->loader;
+	struct link_set *links;
 	bool ended;
 
 	mutex_lock(&l->lock);
@@ -307,8 +311,12 @@ int container_destroy(struct container *c, struct control_error *err)
 		return ended ? 0 : control_fail(err, EBUSY, "container '%s' does not end", c->id);
 	}
 	c->gone = true;
+	links = c->links;
+	c->links = NULL;
 	LIST_REMOVE(c, link);
 	mutex_unlock(&l->lock);
+	if (links)
+		links_remove(links);
 	/* Closes the gofer's sockets: it ends, and the lifeline's watch lets go of the container.
 	 */
 	container_ns_put(&c->ns);

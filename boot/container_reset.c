@@ -88,7 +88,7 @@ int container_reset(struct container *c, struct control_error *err)
 		return control_fail(err, EOPNOTSUPP, "container '%s' cannot be reset", c->id);
 	mutex_lock(&l->lock);
 	ret = c->state != CONTAINER_CREATED || c->discarded ? -EINVAL
-	      : l->links_made				    ? -EOPNOTSUPP
+	      : c->links_made				    ? -EOPNOTSUPP
 							    : 0;
 	c->resetting = !ret;
 	mutex_unlock(&l->lock);

@@ -12,6 +12,7 @@
 #include "boot/net/links.h"
 #include "boot/spec_wire.h"
 #include "sentry/fs/tty/tty.h"
+#include "sentry/kernel/ns/namespaces.h"
 #include "sentry/net/inet/show.h"
 #include "sentry/syscalls/strace.h"
 
@@ -283,22 +284,65 @@ static int backend_update(void *ctx, const Moat__Update *update, struct control_
 	return ret;
 }
 
-static int backend_create_links(void *ctx, const Moat__CreateLinksAndRoutes *links, int *fds,
-				unsigned nfds, struct control_error *err)
+static int give_links(struct container *c, const Moat__CreateLinksAndRoutes *links, int *fds,
+		      unsigned nfds, struct control_error *err)
 {
-	struct loader *l = ctx;
-	bool again;
+	struct loader *l = c->loader;
+	struct link_set *set = NULL;
+	struct net_ns *ns = NULL;
+	struct netstack *s;
+	bool again, gone;
+	int ret;
 
 	if (!l->args.links && links->n_fd_links)
 		return control_fail(err, EPERM,
 				    "fd_links: the sandbox was started without a network");
+	if (!c->own_net)
+		return control_fail(err, EINVAL,
+				    "container '%s' has another one's network namespace", c->id);
 	mutex_lock(&l->lock);
-	again = l->links_made;
-	l->links_made = true;
+	again = c->links_made;
+	c->links_made = true;
+	/* Destroy drops the container's own. */
+	if (!again && !c->gone)
+		ns = net_ns_get(c->ns.net);
 	mutex_unlock(&l->lock);
-	if (again)
-		return control_fail(err, EEXIST, "the sandbox has been given its links before");
-	return links_create(l->root->ns.net, links, fds, nfds, err);
+	if (!ns)
+		return control_fail(err, EEXIST, "container '%s' has been given its links before",
+				    c->id);
+	/* That of the root container has its policy already. */
+	ret = c == l->root ? 0 : inet_stack_of(ns, &s);
+	if (ret)
+		control_fail(err, ret, "network stack: %s", strerror(-ret));
+	else if (c != l->root)
+		egress_start(s, NULL, l->args.egress_log_fd, l->args.id);
+	if (!ret)
+		ret = links_create(ns, links, fds, nfds, &set, err);
+	net_ns_put(ns);
+	if (ret)
+		return ret;
+	mutex_lock(&l->lock);
+	gone = c->gone;
+	if (!gone)
+		c->links = set;
+	mutex_unlock(&l->lock);
+	if (gone)
+		links_remove(set);
+	return 0;
+}
+
+static int backend_create_links(void *ctx, const Moat__CreateLinksAndRoutes *links, int *fds,
+				unsigned nfds, struct control_error *err)
+{
+	struct loader *l = ctx;
+	struct container *c = container_find(l, *links->id ? links->id : l->root->id, err);
+	int ret;
+
+	if (!c)
+		return -err->number;
+	ret = give_links(c, links, fds, nfds, err);
+	container_put(c);
+	return ret;
 }
 
 /* The stack that links lead out of. */

@@ -120,14 +120,12 @@ int loader_new(const struct loader_args *args, struct loader **out, struct contr
 	return ret;
 }
 
-/* Of the root container's network namespace. What the stack has not, it does without. */
-static void apply_sysctls(struct loader *l)
+void loader_apply_sysctls(struct net_ns *ns, char *const *v)
 {
-	char *const *v = l->args.sysctls;
 	struct netstack *s;
 	char name[128];
 
-	if (!v || !*v || inet_stack_of(l->root->ns.net, &s))
+	if (!v || !*v || inet_stack_of(ns, &s))
 		return;
 	for (; *v; v++) {
 		const char *value = strchr(*v, '=');
@@ -180,7 +178,6 @@ int loader_run(struct loader *l, struct control_error *err, bool *program)
 	l->root = container_find(l, a->id, err);
 	if (!l->root)
 		return -ENOENT;
-	apply_sysctls(l);
 	if (a->host_sockets)
 		inet_host_enable(l->root->ns.net);
 	return a->links || a->host_sockets ? start_policy(l, err) : 0;

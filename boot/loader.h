@@ -40,7 +40,6 @@ struct loader_args {
 	bool oom_spared;       /* the same limit is that of a group, whose end takes guests only */
 	int user_log_fd;       /* -1: none */
 	bool links;	       /* it may be given links */
-	char *const *sysctls;  /* see struct sandbox_spec; NULL: none */
 	bool host_sockets;     /* guests' sockets are the host's */
 	const struct net_egress_config *egress; /* what may leave by them; NULL: a new stack's */
 	int egress_log_fd;			/* -1: the log */

@@ -21,6 +21,7 @@
 #include "sentry/kernel/run/container.h"
 
 struct container;
+struct link_set;
 struct shared_mount;
 
 /* Somebody who waits for a process. */
@@ -55,6 +56,9 @@ struct container {
 	bool discarded;		     /* killed before it was started */
 	bool gone;		     /* out of the list: Destroy */
 	bool resetting;		     /* its first process ends, and another comes */
+	bool own_net;		     /* a network namespace that it made; constant */
+	bool links_made;	     /* CreateLinksAndRoutes has been called for that */
+	struct link_set *links;	     /* what it made; owned by whoever destroys it; or NULL */
 	struct cred *files_cred;     /* driven: who reads and writes files; counted; constant */
 	struct super_block **lowers; /* of its MOUNT_HOST mounts, for the next reset; owned */
 	struct container_ns ns;	     /* constant once it is in the list */
@@ -80,12 +84,15 @@ struct loader {
 	struct control_server *server;
 	int exit_fd; /* the kernel writes to it when a process has ended */
 	bool start_signal, root_exited;
-	bool links_made; /* CreateLinksAndRoutes has been called */
 	int root_status;
 };
 
 /* loader.c: the sandbox ends, as one that has failed. */
 void loader_give_up(struct loader *l);
+/* What guests get of a limit. */
+uint64_t loader_guest_memory(const struct loader *l, uint64_t limit);
+/* "net.NAME=VALUE" of a network namespace; NULL: none. What the stack has not, it does without. */
+void loader_apply_sysctls(struct net_ns *ns, char *const *v);
 
 /* container.c */
 struct container_fds {
@@ -99,8 +106,6 @@ struct container_fds {
 int container_create(struct loader *l, const char *id, const struct container_spec *spec,
 		     struct container_fds *fds, struct control_error *err, bool *program);
 /* A reference, or NULL with *err. Takes the lock. */
-/* What guests get of a limit. */
-uint64_t loader_guest_memory(const struct loader *l, uint64_t limit);
 struct container *container_find(struct loader *l, const char *id, struct control_error *err);
 void container_put(struct container *c);
 int container_start(struct container *c, struct control_error *err);
@@ -135,6 +140,11 @@ int container_build_mounts(struct container *c, const struct container_spec *spe
 
 /* Drops the references that c->lowers has. */
 void container_forget_lowers(struct container *c);
+
+/* container_share.c: references to the namespaces of others that the first process is to live in,
+ * for container_ns_put(), also on error; NULL: its own. */
+int container_share_ns(struct container *c, const struct container_spec *spec,
+		       struct container_ns *out, struct control_error *err);
 
 /* process.c */
 /* Makes the first process of a container, not started. Consumes mnt_ns; takes descriptors out of

@@ -38,8 +38,34 @@ struct namespaces {
 	unsigned seen;
 };
 
-/* A container has namespaces of its own whatever is listed, but for the network; a list that names
- * others than there are, or one twice, is a mistake that runc and crun report. */
+/* What a path is for: that of a network namespace may also be one that an engine has made. Who
+ * makes the container looks what is behind it. */
+static void take_path(struct json_bind *b, struct sandbox_spec *spec, const char *type,
+		      const char *path)
+{
+	static const struct {
+		const char *type;
+		enum spec_ns kind;
+	} kinds[] = {{"pid", SPEC_NS_PID}, {"ipc", SPEC_NS_IPC}, {"uts", SPEC_NS_UTS}};
+	char **to = strcmp(type, "network") ? NULL : &spec->netns;
+
+	if (*path != '/') {
+		json_bind_fail(b, "'%s' is no absolute path", path);
+		return;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(kinds); i++)
+		if (!strcmp(type, kinds[i].type))
+			to = &spec->ns_path[kinds[i].kind];
+	if (!to)
+		log_warn("%s: %s: the namespace %s is not joined: the container has its own",
+			 b->file, b->path, path);
+	else if (!(*to = strdup(path)))
+		json_bind_fail(b, "out of memory");
+}
+
+/* A container has namespaces of its own whatever is listed, but for the network and those with a
+ * path; a list that names others than there are, or one twice, is a mistake that runc and crun
+ * report. */
 static void check_namespace(struct json_bind *b, json_t *v, void *arg)
 {
 	static const char *const types[] = {
@@ -54,14 +80,10 @@ static void check_namespace(struct json_bind *b, json_t *v, void *arg)
 		if (n->seen & 1u << i)
 			json_bind_fail(b, "namespace '%s' is there twice", type);
 		n->seen |= 1u << i;
-		if (!strcmp(type, "network")) {
+		if (!strcmp(type, "network"))
 			n->spec->has_netns = true;
-			if (path && *path && !(n->spec->netns = strdup(path)))
-				json_bind_fail(b, "out of memory");
-		} else if (path && *path)
-			log_warn("%s: %s: the namespace %s is not joined: the container has its "
-				 "own",
-				 b->file, b->path, path);
+		if (path && *path && !b->failed)
+			take_path(b, n->spec, type, path);
 		return;
 	}
 	if (type)
@@ -112,7 +134,7 @@ static void check_device(struct json_bind *b, json_t *v, void *arg)
 }
 
 /* Those of the network namespace are the stack's; others have no effect. */
-static void parse_settings(struct json_bind *b, json_t *lin, struct sandbox_spec *spec)
+static void parse_settings(struct json_bind *b, json_t *lin, struct container_spec *spec)
 {
 	json_t *settings = json_bind_object(b, lin, "sysctl", false), *v;
 	const char *key;
@@ -192,6 +214,6 @@ void oci_parse_linux(struct json_bind *b, json_t *config, struct sandbox_spec *s
 	if (!b->failed && !(namespaces.seen & 1u << NS_UTS))
 		take_host_names(b, &spec->container);
 	if (!b->failed)
-		parse_settings(b, lin, spec);
+		parse_settings(b, lin, &spec->container);
 	json_bind_leave(b);
 }

@@ -159,11 +159,12 @@ static int make_group(struct process *p, struct init_params *params,
 	return ret;
 }
 
-/* names: of the container whose first process it is, or NULL. Consumes run, also on error. */
+/* names, share: of the container whose first process it is, or NULL. Consumes run, also on error.
+ */
 static int process_make(struct container *c, const struct container_spec *names,
-			const struct process_spec *spec, struct mnt_ns *mnt_ns, struct run *run,
-			int *stdio, int *extra, struct process **out, struct control_error *err,
-			bool *program)
+			const struct container_ns *share, const struct process_spec *spec,
+			struct mnt_ns *mnt_ns, struct run *run, int *stdio, int *extra,
+			struct process **out, struct control_error *err, bool *program)
 {
 	struct process *p = calloc(1, sizeof(*p));
 	struct init_params params = {
@@ -180,20 +181,16 @@ static int process_make(struct container *c, const struct container_spec *names,
 		.nseccomp = (unsigned)(c->seccomp_len / sizeof(struct sock_filter)),
 		.mnt_ns = mnt_ns,
 		.join = mnt_ns ? NULL : &c->ns,
-		/* The root container shares with nobody, at a reset neither. */
-		.share = mnt_ns && c->loader->root && c != c->loader->root ? &c->loader->root->ns
-									   : NULL,
+		.share = share,
 		.container = run ? run_mark(run) : c->mark,
 		.ignore_children = names && names->driven,
-		.share_pid = names && names->share_pids && c->loader->root,
 		.sched_policy = spec->sched_policy,
 		.sched_priority = spec->sched_priority,
 		.sched_reset_on_fork = spec->sched_reset_on_fork,
 		.nice = spec->nice,
 		.ioprio = spec->ioprio,
 		.oom_score_adj = spec->oom_score_adj,
-		.unkillable =
-			names && names->init_unkillable && !(names->share_pids && c->loader->root),
+		.unkillable = names && names->init_unkillable && !(share && share->pid),
 	};
 	int ret;
 
@@ -221,7 +218,18 @@ int process_create_first(struct container *c, const struct container_spec *spec,
 			 struct mnt_ns *mnt_ns, int *stdio, int *extra, struct process **out,
 			 struct control_error *err, bool *program)
 {
-	return process_make(c, spec, &spec->process, mnt_ns, NULL, stdio, extra, out, err, program);
+	struct container_ns share = {0};
+	int ret = container_share_ns(c, spec, &share, err);
+
+	if (ret) {
+		mnt_ns_put(mnt_ns);
+		return ret;
+	}
+	ret = process_make(c, spec, &share, &spec->process, mnt_ns, NULL, stdio, extra, out, err,
+			   program);
+	c->own_net = !share.net;
+	container_ns_put(&share);
+	return ret;
 }
 
 void process_free(struct process *p)
@@ -263,7 +271,7 @@ int process_execute(struct container *c, const struct process_spec *spec,
 		return control_fail(err, EBUSY, "container '%s' is paused", c->id);
 	if (limits && !(run = run_new(c->mark, limits)))
 		return control_fail(err, ENOMEM, "no memory");
-	ret = process_make(c, NULL, spec, NULL, run, stdio, extra, &p, err, &program);
+	ret = process_make(c, NULL, NULL, spec, NULL, run, stdio, extra, &p, err, &program);
 	if (ret == -ESRCH)
 		return control_fail(err, ESRCH, "container '%s' has ended", c->id);
 	if (ret)

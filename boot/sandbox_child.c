@@ -349,7 +349,6 @@ void sandbox_child_main(const struct sandbox_spec *spec, int link, int control,
 		.user_log_fd = -1,
 		.links = spec->network == NETWORK_SANDBOX,
 		.host_sockets = spec->network == NETWORK_HOST,
-		.sysctls = spec->sysctls,
 		.egress = spec->egress,
 		.egress_log_fd = spec->egress_log_fd,
 	};

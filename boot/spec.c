@@ -30,6 +30,18 @@ void container_spec_init(struct container_spec *c)
 	process_spec_init(&c->process);
 }
 
+const char *spec_ns_name(enum spec_ns kind)
+{
+	static const char *const names[] = {
+		[SPEC_NS_PID] = "pid",
+		[SPEC_NS_IPC] = "ipc",
+		[SPEC_NS_UTS] = "uts",
+		[SPEC_NS_NET] = "net",
+	};
+
+	return names[kind];
+}
+
 void spec_init(struct sandbox_spec *spec)
 {
 	memset(spec, 0, sizeof(*spec));
@@ -62,6 +74,7 @@ void container_spec_free(struct container_spec *c)
 	process_spec_free(&c->process);
 	strv_free_all(c->masked_paths);
 	strv_free_all(c->readonly_paths);
+	strv_free_all(c->sysctls);
 	for (unsigned i = 0; i < c->nmounts; i++) {
 		free(c->mounts[i].source);
 		free(c->mounts[i].target);
@@ -70,6 +83,8 @@ void container_spec_free(struct container_spec *c)
 		free(c->mounts[i].shared);
 	}
 	free(c->mounts);
+	for (unsigned i = 0; i < SPEC_NS_KINDS; i++)
+		free(c->ns_of[i]);
 	free(c->hostname);
 	free(c->domainname);
 }
@@ -77,12 +92,13 @@ void container_spec_free(struct container_spec *c)
 void spec_free(struct sandbox_spec *spec)
 {
 	free(spec->netns);
+	for (unsigned i = 0; i < SPEC_NS_KINDS; i++)
+		free(spec->ns_path[i]);
 	if (spec->egress)
 		net_egress_free(spec->egress);
 	free(spec->egress);
 	close_fd_ptr(&spec->egress_log_fd);
 	strv_free_all(spec->publish);
-	strv_free_all(spec->sysctls);
 	container_spec_free(&spec->container);
 	free(spec->id);
 }

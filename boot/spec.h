@@ -74,16 +74,24 @@ struct process_spec {
 	uint16_t rows, columns; /* of a terminal that is made for it; 0: not said */
 };
 
+/* Namespaces that a container may share with another one of its sandbox. */
+enum spec_ns { SPEC_NS_PID, SPEC_NS_IPC, SPEC_NS_UTS, SPEC_NS_NET, SPEC_NS_KINDS };
+
 struct container_spec {
 	struct process_spec process;
 	/* root file system and mounts, in order; mounts[0] is the root, target "/" */
 	struct spec_mount *mounts;
 	unsigned nmounts;
-	bool share_pids;		       /* those of the root container */
+	bool share_pids; /* those of the root container */
+	/* One that is put into another's sandbox shares what it names here, and nothing else: false
+	 * is a pod's, which has network, ipc and uts of the root container. */
+	bool joins;
+	char *ns_of[SPEC_NS_KINDS];	       /* with `joins`: the container's id; NULL: its own */
 	uint64_t pids_max;		       /* threads that it may have; 0: no limit */
 	bool root_readonly;		       /* applied after the mounts are made */
 	char **masked_paths, **readonly_paths; /* NULL-terminated, or NULL */
 	char *hostname, *domainname;
+	char **sysctls; /* "net.NAME=VALUE", of a network namespace of its own; NULL: none */
 	/* The first process ignores signals that it has no handler for, as PID 1 does. */
 	bool init_unkillable;
 	/* The first process is loaded, never run: others are executed beside it, files are read and
@@ -127,9 +135,10 @@ struct sandbox_spec {
 	struct net_egress_config *egress;
 	bool egress_given; /* by a flag: an annotation does not change it */
 	int egress_log_fd; /* owned; -1: the log */
-	char **sysctls;	   /* "net.NAME=VALUE", of the network namespace; NULL: none */
 	char **publish;	   /* ports of the host's; NULL: none (boot/net/passt.h) */
 	char *netns;	   /* path of the network namespace; NULL: the sandbox's own */
+	/* config.json's paths of namespaces of other kinds, NULL: none (tools/moat/join.c). */
+	char *ns_path[SPEC_NS_KINDS];
 	/* config.json: a network namespace of its own, or else that of whoever starts it. */
 	bool has_netns;
 	uint64_t memory; /* bytes the guest may use; 0: the host's */
@@ -170,6 +179,8 @@ void process_spec_init(struct process_spec *p);
 void process_spec_free(struct process_spec *p);
 void container_spec_init(struct container_spec *c);
 void container_spec_free(struct container_spec *c);
+/* "pid", "ipc", "uts", "net": as /proc/PID/ns has them. */
+const char *spec_ns_name(enum spec_ns kind);
 /* Appends; strings are copied (NULL allowed). -ENOMEM. The entry is returned through *out if not
  * NULL, valid until the next append. */
 int spec_add_mount(struct container_spec *spec, enum spec_mount_kind kind, const char *source,

@@ -114,6 +114,25 @@ static int wire_from_mounts(const struct container_spec *spec, Moat__ContainerSp
 	return 0;
 }
 
+static int wire_from_namespaces(const struct container_spec *spec, Moat__ContainerSpec *out)
+{
+	Moat__Namespaces *w;
+
+	if (!spec->joins)
+		return 0;
+	w = out->namespaces = malloc(sizeof(*w));
+	if (!w)
+		return -ENOMEM;
+	moat__namespaces__init(w);
+	w->pid = lend(spec->ns_of[SPEC_NS_PID]);
+	w->ipc = lend(spec->ns_of[SPEC_NS_IPC]);
+	w->uts = lend(spec->ns_of[SPEC_NS_UTS]);
+	w->network = lend(spec->ns_of[SPEC_NS_NET]);
+	w->sysctls = spec->sysctls;
+	w->n_sysctls = count(spec->sysctls);
+	return 0;
+}
+
 int wire_from_container(const struct container_spec *spec, Moat__ContainerSpec *out)
 {
 	int ret;
@@ -127,6 +146,8 @@ int wire_from_container(const struct container_spec *spec, Moat__ContainerSpec *
 		ret = wire_from_mounts(spec, out);
 	else
 		moat__process_spec__init(out->process);
+	if (!ret)
+		ret = wire_from_namespaces(spec, out);
 	if (ret) {
 		wire_container_free(out);
 		return ret;
@@ -151,6 +172,7 @@ void wire_container_free(Moat__ContainerSpec *wire)
 	for (size_t i = 0; i < wire->n_mounts; i++)
 		free(wire->mounts[i]);
 	free(wire->mounts);
+	free(wire->namespaces);
 }
 
 /* --- from the wire ---------------------------------------------------------------------------- */
@@ -312,6 +334,27 @@ static int copy_mount(const Moat__Mount *wire, struct container_spec *out)
 	return copy_optional(wire->shared, &m->shared);
 }
 
+static int copy_namespaces(const Moat__Namespaces *wire, struct container_spec *out)
+{
+	int ret = 0;
+
+	if (!wire)
+		return 0;
+	out->joins = true;
+	for (size_t i = 0; i < wire->n_sysctls; i++)
+		if (strncmp(wire->sysctls[i], "net.", 4) || !strchr(wire->sysctls[i], '='))
+			return -EINVAL;
+	if (wire->n_sysctls)
+		ret = copy_strings(wire->sysctls, wire->n_sysctls, &out->sysctls);
+	if (!ret)
+		ret = copy_optional(wire->pid, &out->ns_of[SPEC_NS_PID]);
+	if (!ret)
+		ret = copy_optional(wire->ipc, &out->ns_of[SPEC_NS_IPC]);
+	if (!ret)
+		ret = copy_optional(wire->uts, &out->ns_of[SPEC_NS_UTS]);
+	return ret ? ret : copy_optional(wire->network, &out->ns_of[SPEC_NS_NET]);
+}
+
 int wire_to_container(const Moat__ContainerSpec *wire, struct container_spec *out)
 {
 	int ret;
@@ -332,6 +375,8 @@ int wire_to_container(const Moat__ContainerSpec *wire, struct container_spec *ou
 		ret = copy_optional(wire->hostname, &out->hostname);
 	if (!ret)
 		ret = copy_optional(wire->domainname, &out->domainname);
+	if (!ret)
+		ret = copy_namespaces(wire->namespaces, out);
 	out->root_readonly = wire->root_readonly;
 	out->init_unkillable = wire->init_unkillable;
 	out->share_pids = wire->share_pids;

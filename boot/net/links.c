@@ -6,6 +6,7 @@
 #include <linux/neighbour.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -19,8 +20,16 @@
 #define LINKS_MAX 64 /* as the service permits */
 #define FIFO_DEFAULT 1000
 
+/* Links over descriptors, of one call. */
+struct link_set {
+	struct net_link *links[LINKS_MAX]; /* counted */
+	unsigned n;
+	struct receivers *receivers; /* counted */
+};
+
 struct maker {
 	struct netstack *stack;
+	struct receivers *receivers;
 	struct control_error *err;
 	/* Where we are. */
 	const char *kind;
@@ -288,7 +297,7 @@ static int start_receivers(struct maker *m, const Moat__CreateLinksAndRoutes *li
 
 			if (links->fd_links[m->index]->stream)
 				continue;
-			ret = receiver_start(l, q, *fds);
+			ret = receiver_start(m->receivers, l, q, *fds);
 
 			if (ret)
 				return fail(m, ret, "channels");
@@ -333,21 +342,45 @@ static int start_relay(struct maker *m, int *fd)
 	return 0;
 }
 
-int links_create(struct net_ns *ns, const Moat__CreateLinksAndRoutes *links, int *fds,
-		 unsigned nfds, struct control_error *err)
+void links_remove(struct link_set *set)
 {
+	for (unsigned i = 0; i < set->n; i++) {
+		net_link_remove(set->links[i]);
+		net_link_put(set->links[i]);
+	}
+	receivers_stop(set->receivers);
+	receivers_put(set->receivers);
+	free(set);
+}
+
+int links_create(struct net_ns *ns, const Moat__CreateLinksAndRoutes *links, int *fds,
+		 unsigned nfds, struct link_set **out, struct control_error *err)
+{
+	struct link_set *set = calloc(1, sizeof(*set));
 	struct maker m = {.err = err};
 	int ret = inet_stack_of(ns, &m.stack);
 
-	if (ret)
+	if (set)
+		m.receivers = set->receivers = receivers_new();
+	if (!ret && !m.receivers)
+		ret = -ENOMEM;
+	if (ret) {
+		if (m.receivers)
+			receivers_put(m.receivers);
+		free(set);
 		return control_fail(err, ret, "network stack: %s", strerror(-ret));
+	}
 	ret = make(&m, links, fds);
 	if (!ret && links->resolver)
 		ret = start_relay(&m, &fds[nfds - 1]);
-	for (unsigned i = 0; i < m.nmade; i++) {
-		if (ret && i >= links->n_loopback_links)
-			net_link_remove(m.made[i]);
-		net_link_put(m.made[i]);
-	}
+	for (unsigned i = 0; i < m.nmade; i++)
+		if (i >= links->n_loopback_links)
+			set->links[set->n++] = m.made[i];
+		else
+			net_link_put(m.made[i]);
+	if (ret)
+		links_remove(set);
+	else
+		*out = set;
 	return ret;
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +25,7 @@
 #include "sentry/net/inet/show.h"
 
 #define STACK ((size_t)256 << 10)
+#define RELAYS 64      /* of network namespaces with such a server */
 #define CLIENTS 512    /* that asked over UDP last */
 #define CONNECTIONS 32 /* over TCP, at one time */
 #define BATCH 64       /* questions before answers are looked at */
@@ -47,7 +49,7 @@ struct connection {
 
 struct relay {
 	struct netstack *stack;
-	int sock, wake;
+	int sock, wake; /* the latter's place in wakes */
 	struct net_ep *udp, *tcp;
 	uint32_t last_id;
 	uint64_t turn;
@@ -59,18 +61,44 @@ struct relay {
 	} message;
 };
 
-/* Endpoints of the sentry's own have no user: that would be a guest's socket. */
-static int wake_fd = -1;
+/* Endpoints of the sentry's own have no user, for that would be a guest's socket: all relays are
+ * woken. An eventfd stays for ever, since callbacks may still be about; the next relay takes it. */
+static struct {
+	_Atomic int fd; /* 0: not made yet */
+	_Atomic bool used;
+} wakes[RELAYS];
+
+static int wake_take(void)
+{
+	for (int i = 0; i < RELAYS; i++) {
+		bool used = false;
+		int fd;
+
+		if (!atomic_compare_exchange_strong(&wakes[i].used, &used, true))
+			continue;
+		if (atomic_load(&wakes[i].fd))
+			return i;
+		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (fd > 0) {
+			atomic_store(&wakes[i].fd, fd);
+			return i;
+		}
+		atomic_store(&wakes[i].used, false);
+		return -EMFILE;
+	}
+	return -ENOSPC;
+}
 
 static void ready(struct net_ep *ep, void *user, uint32_t events)
 {
 	uint64_t one = 1;
-	ssize_t ignored = write(wake_fd, &one, sizeof(one));
 
+	for (int i = 0; i < RELAYS; i++)
+		if (atomic_load(&wakes[i].used))
+			(void)!write(atomic_load(&wakes[i].fd), &one, sizeof(one));
 	(void)ep;
 	(void)user;
 	(void)events;
-	(void)ignored;
 }
 
 static const struct net_ep_ops ops = {.ready = ready};
@@ -325,19 +353,22 @@ static void relay_free(struct relay *r)
 		net_ep_close(r->udp);
 	if (r->tcp)
 		net_ep_close(r->tcp);
+	if (r->wake >= 0)
+		atomic_store(&wakes[r->wake].used, false);
 	free(r);
 }
 
 static void *run(void *arg)
 {
 	struct relay *r = arg;
+	int wake = atomic_load(&wakes[r->wake].fd);
 	bool alive = true;
 	uint64_t n;
 
 	while (alive) {
 		struct pollfd fds[] = {
 			{.fd = r->sock, .events = POLLIN},
-			{.fd = r->wake, .events = POLLIN},
+			{.fd = wake, .events = POLLIN},
 		};
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0 && errno != EINTR)
@@ -345,7 +376,7 @@ static void *run(void *arg)
 		r->turn++;
 		if (fds[0].revents)
 			alive = take_answer(r);
-		if (!fds[1].revents || read(r->wake, &n, sizeof(n)) < 0)
+		if (!fds[1].revents || read(wake, &n, sizeof(n)) < 0)
 			continue;
 		for (int i = 0; i < BATCH && take_datagram(r); i++)
 			if (i == BATCH - 1)
@@ -355,8 +386,7 @@ static void *run(void *arg)
 		for (unsigned i = 0; i < CONNECTIONS; i++)
 			serve_connection(r, &r->connections[i]);
 	}
-	/* Its endpoints' callbacks may still be about: the eventfd stays. */
-	log_warn("the process that asks the name server is gone: 127.0.0.11 does not answer");
+	log_info("the process that asks the name server is gone: 127.0.0.11 does not answer");
 	close(r->sock);
 	relay_free(r);
 	return NULL;
@@ -391,10 +421,8 @@ int relay_start(struct netstack *s, int sock)
 		return -ENOMEM;
 	r->sock = sock;
 	r->stack = s;
-	if (wake_fd < 0)
-		wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	r->wake = wake_fd;
-	ret = wake_fd < 0 ? -errno : open_endpoint(s, SOCK_DGRAM, &r->udp, &udp);
+	r->wake = wake_take();
+	ret = r->wake < 0 ? r->wake : open_endpoint(s, SOCK_DGRAM, &r->udp, &udp);
 	if (!ret)
 		ret = open_endpoint(s, SOCK_STREAM, &r->tcp, &tcp);
 	if (!ret)

@@ -20,23 +20,27 @@ static int open_user_ns(pid_t sandbox)
 	return fd < 0 ? -errno : fd;
 }
 
-static int pass(struct network_found *found, struct control_client *client, char *err,
+static int pass(struct network_found *found, char *id, struct control_client *client, char *err,
 		size_t errlen)
 {
 	Moat__Request request = MOAT__REQUEST__INIT;
+	char *none = found->links->id;
 	struct control_error error;
 	int ret;
 
 	request.call_case = MOAT__REQUEST__CALL_CREATE_LINKS_AND_ROUTES;
 	request.create_links_and_routes = found->links;
+	/* Only while it is sent: freeing the frame would free the name. */
+	found->links->id = id;
 	ret = control_client_call(client, &request, found->fds, found->nfds, CALL_MS, NULL, &error);
+	found->links->id = none;
 	if (ret)
 		snprintf(err, errlen, "network: %s", error.text);
 	return ret;
 }
 
-int network_set_up(const struct network_place *place, bool rootless, struct control_client *client,
-		   pid_t *resolver, char *err, size_t errlen)
+int network_set_up(const struct network_place *place, bool rootless, char *id,
+		   struct control_client *client, pid_t *resolver, char *err, size_t errlen)
 {
 	int __close_fd ns = network_open(place, err, errlen);
 	int __close_fd user = -1;
@@ -62,7 +66,7 @@ int network_set_up(const struct network_place *place, bool rootless, struct cont
 		found.nfds += !ret;
 	}
 	if (!ret)
-		ret = pass(&found, client, err, errlen);
+		ret = pass(&found, id, client, err, errlen);
 	/* Without its socket the resolver's process ends, too. */
 	network_found_free(&found);
 	return ret;

@@ -8,11 +8,12 @@
 #include "boot/net/namespace.h"
 #include "control/client.h"
 
-/* Takes the namespace's links over and passes them by CreateLinksAndRoutes. rootless: the namespace
- * belongs to the sandbox's user namespace, of which the caller is the owner. *resolver: the process
- * that asks the name server of the namespace, if there is one, or 0. 0, or -errno with a message.
+/* Takes the namespace's links over and passes them by CreateLinksAndRoutes, for the container id.
+ * rootless: the namespace belongs to the sandbox's user namespace, of which the caller is the
+ * owner. *resolver: the process that asks the name server of the namespace, if there is one, or 0.
+ * 0, or -errno with a message.
  */
-int network_set_up(const struct network_place *place, bool rootless, struct control_client *client,
-		   pid_t *resolver, char *err, size_t errlen);
+int network_set_up(const struct network_place *place, bool rootless, char *id,
+		   struct control_client *client, pid_t *resolver, char *err, size_t errlen);
 
 #endif

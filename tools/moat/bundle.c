@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <termios.h>
 #include <unistd.h>
@@ -138,24 +139,50 @@ static int open_slave(int master, unsigned rows, unsigned columns, char *name, s
 	return fd;
 }
 
-int console_open(const char *command, const char *path, unsigned rows, unsigned columns)
+/* A stream socket to the one at path; -errno after a message that names the flag. */
+static int connect_to(const char *command, const char *flag, const char *path)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	int __close_fd sock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int ret = 0;
+
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		ret = -ENAMETOOLONG;
+	} else {
+		strcpy(addr.sun_path, path);
+		if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr)))
+			ret = -errno;
+	}
+	if (!ret)
+		return steal_fd(&sock);
+	cli_fail("%s: --%s: %s: %s", command, flag, path, strerror(-ret));
+	return ret;
+}
+
+int pidfd_send(const char *command, const char *path, pid_t pid, const char *what)
+{
+	int __close_fd sock = connect_to(command, "pidfd-socket", path);
+	int __close_fd pidfd = -1;
+	int ret;
+
+	if (sock < 0)
+		return sock;
+	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	ret = pidfd < 0 ? -errno : send_fd(sock, pidfd, what);
+	if (ret)
+		cli_fail("%s: --pidfd-socket: %s: %s", command, path, strerror(-ret));
+	return ret;
+}
+
+int console_open(const char *command, const char *path, unsigned rows, unsigned columns)
+{
+	int __close_fd sock = connect_to(command, "console-socket", path);
 	int __close_fd master = -1;
 	char name[64];
 	int slave, ret;
 
-	if (strlen(path) >= sizeof(addr.sun_path)) {
-		cli_fail("%s: --console-socket: %s: %s", command, path, strerror(ENAMETOOLONG));
-		return -ENAMETOOLONG;
-	}
-	strcpy(addr.sun_path, path);
-	if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr))) {
-		ret = -errno;
-		cli_fail("%s: --console-socket: %s: %s", command, path, strerror(-ret));
-		return ret;
-	}
+	if (sock < 0)
+		return sock;
 	master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
 	slave = master < 0 ? -errno : open_slave(master, rows, columns, name, sizeof(name));
 	ret = slave < 0 ? slave : send_fd(sock, master, name);

@@ -15,7 +15,7 @@ char *read_text(const char *command, const char *path, size_t *len);
 /* What create and run are told. */
 struct container_flags {
 	const char *command;
-	const char *bundle, *pid_file, *console_socket;
+	const char *bundle, *pid_file, *console_socket, *pidfd_socket;
 	int preserve_fds;
 	bool detach, keep;
 	const char *overlay; /* --overlay2 */
@@ -30,8 +30,8 @@ struct new_container {
 	struct state state;
 	struct sandbox sandbox;
 	int lock;
-	const char *pod; /* the sandbox of others that it lives in; NULL: one of its own */
-	pid_t pod_pid;	 /* that sandbox's process */
+	char *pod;     /* the sandbox of others that it lives in, owned; NULL: one of its own */
+	pid_t pod_pid; /* that sandbox's process */
 	struct cgroup_door cgroup; /* spec.cgroup, if that is set */
 };
 
@@ -51,8 +51,17 @@ int container_open_console(struct new_container *c);
 int container_make_cgroup(struct new_container *c);
 /* What the host's OOM killer thinks of a process of c's sandbox. */
 void container_set_oom_score(const struct new_container *c, pid_t pid);
+/* The hooks that have their place before the container's files are looked at; pid is what stands
+ * for the container. The state is saved before. 0 or -errno with a message. */
+int container_run_create_hooks(struct new_container *c, pid_t pid, char *err, size_t errlen);
+/* join.c: finds the sandbox of others that the container is to live in, c->pod, and whose
+ * namespaces it has there: by annotations of CRI, or by paths of namespaces that are those of
+ * containers of moat. 0, or the exit status after a message. */
+int join_find(struct new_container *c);
 /* pod.c: the same for a container in the sandbox c->pod. */
 int pod_build(struct new_container *c, const char *id);
+/* Starts what pod_build() has made, and waits for its end, as container_run(). */
+int pod_run(struct new_container *c);
 
 /* The saved state, with a message and 1 if there is none. */
 int load_container(const struct cli_options *options, const char *id, struct state *s);
@@ -81,6 +90,9 @@ int destroy_container(const struct cli_options *options, struct state *s);
 /* Opens a terminal and sends its master over the socket at path, as runc does. The slave, in raw
  * mode, or -errno with a message. */
 int console_open(const char *command, const char *path, unsigned rows, unsigned columns);
+/* Sends a pidfd of the process over the socket at path, beside the word `what`, as runc does. 0, or
+ * -errno with a message. */
+int pidfd_send(const char *command, const char *path, pid_t pid, const char *what);
 /* Writes a number to a file, which appears with it or not at all. 0 or -errno. */
 int write_pid_file(const char *path, pid_t pid);
 /* "KILL", "SIGKILL", "9", "RTMIN+1": the number, or -1. */

@@ -266,17 +266,15 @@ void container_set_oom_score(const struct new_container *c, pid_t pid)
 		log_info("oom_score_adj of process %d stays: %s", pid, strerror(-ret));
 }
 
-/* The hooks that have their place before the container's files are looked at. */
-static int before_files(void *arg, pid_t sandbox, char *err, size_t errlen)
+int container_run_create_hooks(struct new_container *c, pid_t pid, char *err, size_t errlen)
 {
 	static const char *const kinds[] = {"prestart", "createRuntime", "createContainer"};
-	struct new_container *c = arg;
 	json_t *state;
 	int ret;
 
-	container_set_oom_score(c, sandbox);
-	c->state.pid = sandbox;
-	c->state.pid_start = process_start_time(sandbox);
+	container_set_oom_score(c, pid);
+	c->state.pid = pid;
+	c->state.pid_start = process_start_time(pid);
 	ret = state_save(c->options->root, &c->state);
 	if (ret)
 		snprintf(err, errlen, "cannot save the state: %s", strerror(-ret));
@@ -291,6 +289,11 @@ static int before_files(void *arg, pid_t sandbox, char *err, size_t errlen)
 				err, errlen);
 	json_decref(state);
 	return ret;
+}
+
+static int before_files(void *arg, pid_t sandbox, char *err, size_t errlen)
+{
+	return container_run_create_hooks(arg, sandbox, err, errlen);
 }
 
 int container_fill_state(struct new_container *c, const char *id)
@@ -391,11 +394,14 @@ static int save(struct new_container *c)
 	if (ret)
 		return cli_error("%s: cannot save the state: %s", c->flags->command,
 				 strerror(-ret));
-	if (!c->flags->pid_file)
-		return 0;
-	ret = write_pid_file(c->flags->pid_file, s->pid);
-	return ret ? cli_error("%s: %s: %s", c->flags->command, c->flags->pid_file, strerror(-ret))
-		   : 0;
+	ret = c->flags->pid_file ? write_pid_file(c->flags->pid_file, s->pid) : 0;
+	if (ret)
+		return cli_error("%s: %s: %s", c->flags->command, c->flags->pid_file,
+				 strerror(-ret));
+	return c->flags->pidfd_socket && pidfd_send(c->flags->command, c->flags->pidfd_socket,
+						    s->pid, "standard")
+		       ? EXIT_CLI_FAILED
+		       : 0;
 }
 
 static int prepare(struct new_container *c, const char *id)
@@ -425,25 +431,6 @@ static int build(struct new_container *c, const char *id)
 	return status;
 }
 
-/* The sandbox that the container is to live in, by the annotations of CRI runtimes; NULL: its own.
- */
-static const char *pod_of(const struct new_container *c)
-{
-	static const char *const keys[][2] = {
-		{"io.kubernetes.cri.container-type", "io.kubernetes.cri.sandbox-id"},
-		{"io.kubernetes.cri-o.ContainerType", "io.kubernetes.cri-o.SandboxID"},
-	};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(keys); i++) {
-		const char *type =
-			json_string_value(json_object_get(c->host.annotations, keys[i][0]));
-
-		if (type && !strcmp(type, "container"))
-			return json_string_value(json_object_get(c->host.annotations, keys[i][1]));
-	}
-	return NULL;
-}
-
 int container_new(struct new_container *c, const char *id)
 {
 	int ret, status;
@@ -455,6 +442,8 @@ int container_new(struct new_container *c, const char *id)
 		return cli_error("invalid container ID format");
 	begin_early_log(c);
 	status = read_bundle(c);
+	if (!status)
+		status = join_find(c);
 	if (!status)
 		status = check_terminal(c);
 	if (!status)
@@ -469,7 +458,6 @@ int container_new(struct new_container *c, const char *id)
 	if (ret)
 		return cli_error("%s: %s/%s: %s", c->flags->command, c->options->root, id,
 				 strerror(-ret));
-	c->pod = pod_of(c);
 	status = c->pod ? pod_build(c, id) : build(c, id);
 	if (status) {
 		cgroup_remove(c->state.cgroups);
@@ -535,6 +523,7 @@ void container_free(struct new_container *c)
 	close_fd_ptr(&c->lock);
 	if (c->spec.cgroup)
 		cgroup_close(&c->cgroup);
+	free(c->pod);
 	spec_free(&c->spec);
 	oci_host_free(&c->host);
 	state_free(&c->state);

@@ -82,7 +82,8 @@ int container_set_up_network(const struct cli_options *options, struct state *s,
 
 	if (!s->links)
 		return 0;
-	if (network_set_up(&place, options->rootless, client, &s->resolver_pid, err, sizeof(err)))
+	if (network_set_up(&place, options->rootless, s->id, client, &s->resolver_pid, err,
+			   sizeof(err)))
 		return cli_fail("%s", err);
 	if (s->resolver_pid) {
 		s->resolver_start = process_start_time(s->resolver_pid);
@@ -101,7 +102,7 @@ int start_container(const struct cli_options *options, struct state *s)
 
 	if (ret)
 		return cli_fail("cannot reach the sandbox of %s: %s", s->id, strerror(-ret));
-	if (!strcmp(s->sandbox, s->id) && container_set_up_network(options, s, client)) {
+	if (container_set_up_network(options, s, client)) {
 		control_client_free(client);
 		return EXIT_CLI_FAILED;
 	}

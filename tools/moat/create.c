@@ -9,6 +9,7 @@ enum {
 	FLAG_BUNDLE = FLAG_OWN,
 	FLAG_PID_FILE,
 	FLAG_CONSOLE_SOCKET,
+	FLAG_PIDFD_SOCKET,
 	FLAG_PRESERVE_FDS,
 	FLAG_OVERLAY,
 	FLAG_DETACH,
@@ -20,6 +21,7 @@ enum {
 	{"bundle", required_argument, NULL, FLAG_BUNDLE},                                          \
 		{"pid-file", required_argument, NULL, FLAG_PID_FILE},                              \
 		{"console-socket", required_argument, NULL, FLAG_CONSOLE_SOCKET},                  \
+		{"pidfd-socket", required_argument, NULL, FLAG_PIDFD_SOCKET},                      \
 		{"preserve-fds", required_argument, NULL, FLAG_PRESERVE_FDS},                      \
 		{"overlay2", required_argument, NULL, FLAG_OVERLAY},                               \
 		{"no-pivot", no_argument, NULL, FLAG_IGNORED},                                     \
@@ -65,6 +67,9 @@ static int take_flag(struct new_container *c, struct container_flags *f, int fla
 		return 0;
 	case FLAG_CONSOLE_SOCKET:
 		f->console_socket = *value ? value : NULL;
+		return 0;
+	case FLAG_PIDFD_SOCKET:
+		f->pidfd_socket = *value ? value : NULL;
 		return 0;
 	case FLAG_PRESERVE_FDS:
 		f->preserve_fds = (int)strtol(value, &end, 10);
@@ -138,9 +143,7 @@ static int run_run(const struct cli_options *options, int argc, char **argv)
 	} else if (f.detach) {
 		ret = start_container(options, &c.state);
 	} else if (c.pod) {
-		cli_error("run: a container of a pod runs detached only: use create and start");
-		destroy_container(options, &c.state);
-		ret = EXIT_CLI_FAILED;
+		ret = pod_run(&c);
 	} else {
 		ret = container_run(&c);
 	}
@@ -152,6 +155,7 @@ static int run_run(const struct cli_options *options, int argc, char **argv)
 	"  --bundle DIR, -b DIR    holds config.json (default: the current directory)\n"           \
 	"  --pid-file FILE         write the number of the container's process to FILE\n"          \
 	"  --console-socket PATH   send the master of the container's terminal to this socket\n"   \
+	"  --pidfd-socket PATH     send a pidfd of the container's process to this socket\n"       \
 	"  --preserve-fds N        pass N descriptors more, from 3 on\n"                           \
 	"  --overlay2 HOW          none (default): changes go to the bundle's root file system;\n" \
 	"                          root:memory: they stay in memory; all:memory: and so do\n"      \

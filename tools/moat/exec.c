@@ -25,18 +25,20 @@ enum {
 	FLAG_PROCESS = 1000,
 	FLAG_PID_FILE,
 	FLAG_CONSOLE_SOCKET,
+	FLAG_PIDFD_SOCKET,
 	FLAG_CWD,
 	FLAG_NO_NEW_PRIVS,
 	FLAG_PRESERVE_FDS,
 	FLAG_IGNORE_PAUSED,
 	FLAG_LABEL,
-	FLAG_IGNORED,
+	FLAG_CGROUP,
 };
 
 static const struct option flags[] = {
 	{"process", required_argument, NULL, FLAG_PROCESS},
 	{"pid-file", required_argument, NULL, FLAG_PID_FILE},
 	{"console-socket", required_argument, NULL, FLAG_CONSOLE_SOCKET},
+	{"pidfd-socket", required_argument, NULL, FLAG_PIDFD_SOCKET},
 	{"cwd", required_argument, NULL, FLAG_CWD},
 	{"env", required_argument, NULL, 'e'},
 	{"user", required_argument, NULL, 'u'},
@@ -49,9 +51,22 @@ static const struct option flags[] = {
 	{"ignore-paused", no_argument, NULL, FLAG_IGNORE_PAUSED},
 	{"apparmor", required_argument, NULL, FLAG_LABEL},
 	{"process-label", required_argument, NULL, FLAG_LABEL},
-	{"cgroup", required_argument, NULL, FLAG_IGNORED},
+	{"cgroup", required_argument, NULL, FLAG_CGROUP},
 	{0},
 };
+
+/* "[CONTROLLER,...:]PATH", below the container's: where the sandbox is, all its processes are. */
+static int take_cgroup(const char *value)
+{
+	const char *path = strchr(value, ':');
+
+	path = path ? path + 1 : value;
+	return *path && strcmp(path, "/")
+		       ? exec_fail("--cgroup: %s: a process is in the cgroup of its container, and "
+				   "in none below that",
+				   value)
+		       : 0;
+}
 
 static int take_flag(struct exec_flags *f, int flag, char *value)
 {
@@ -67,6 +82,9 @@ static int take_flag(struct exec_flags *f, int flag, char *value)
 		return 0;
 	case FLAG_CONSOLE_SOCKET:
 		f->console_socket = *value ? value : NULL;
+		return 0;
+	case FLAG_PIDFD_SOCKET:
+		f->pidfd_socket = *value ? value : NULL;
 		return 0;
 	case FLAG_CWD:
 		f->cwd = value;
@@ -99,8 +117,8 @@ static int take_flag(struct exec_flags *f, int flag, char *value)
 		return 0;
 	case FLAG_LABEL:
 		return *value ? exec_fail("moat has no security labels to give to a process") : 0;
-	case FLAG_IGNORED:
-		return 0;
+	case FLAG_CGROUP:
+		return take_cgroup(value);
 	}
 	return exec_fail("unknown flag");
 }
@@ -306,6 +324,7 @@ static int run_exec(const struct cli_options *options, int argc, char **argv)
 	"  --tty, -t               give it a terminal\n"                                           \
 	"  --console-socket PATH   send the terminal's master to this socket\n"                    \
 	"  --pid-file FILE         write the number of the process that stands for it\n"           \
+	"  --pidfd-socket PATH     send a pidfd of that process to this socket\n"                  \
 	"  --cwd DIR               its working directory\n"                                        \
 	"  --env NAME=VALUE, -e    set a variable\n"                                               \
 	"  --user UID[:GID], -u    run as this user\n"                                             \

@@ -9,7 +9,7 @@
 #define EXTRA_FDS_MAX 200
 
 struct exec_flags {
-	const char *process, *pid_file, *console_socket, *cwd, *user;
+	const char *process, *pid_file, *console_socket, *pidfd_socket, *cwd, *user;
 	char **env, **caps, **gids;
 	bool detach, terminal, no_new_privs, ignore_paused;
 	int preserve_fds;

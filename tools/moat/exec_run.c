@@ -241,6 +241,8 @@ static int run_foreground(struct running *r, const struct exec_flags *f, struct 
 		if (ret)
 			exec_fail("%s: %s", f->pid_file, strerror(-ret));
 	}
+	if (f->pidfd_socket)
+		pidfd_send("exec", f->pidfd_socket, getpid(), "setns");
 	if (p->terminal && !f->console_socket)
 		terminal_make_raw();
 	status = attend(r, signals);
@@ -285,6 +287,8 @@ static int run_detached(struct running *r, const struct exec_flags *f, struct pr
 	if (read(pipe_fds[0], &byte, 1) == 1) {
 		close(pipe_fds[0]);
 		ret = f->pid_file ? write_pid_file(f->pid_file, pid) : 0;
+		if (!ret && f->pidfd_socket)
+			ret = pidfd_send("exec", f->pidfd_socket, pid, "setns");
 		if (!ret)
 			return 0;
 		kill(pid, SIGKILL);

@@ -178,7 +178,9 @@ static int update_sandbox(const struct cli_options *options, const struct state 
 
 	u.set_pids_max = find_limit(resources, "pids", &pids);
 	u.pids_max = pids > 0 ? (uint64_t)pids : 0;
-	u.set_memory_limit = find_limit(resources, "memory", &memory) && memory > 0;
+	/* That of the sandbox: of a container in another one's only its control group has one. */
+	u.set_memory_limit = find_limit(resources, "memory", &memory) && memory > 0 &&
+			     !strcmp(s->id, s->sandbox);
 	u.memory_limit = (uint64_t)memory;
 	if (!u.set_pids_max && !u.set_memory_limit)
 		return 0;

@@ -208,9 +208,16 @@ static int mmap_op(struct file *file, uint64_t offset, uint64_t len, int prot, i
 		   int *host_fd, uint64_t *host_offset)
 {
 	/* A shared mapping of a writable file may become writable by mprotect later. */
-	bool write = file->can_write && (flags & MAP_TYPE) != MAP_PRIVATE;
-	int fd = lend_fd(file, write);
+	bool shared = (flags & MAP_TYPE) != MAP_PRIVATE;
+	int fd = lend_fd(file, shared && file->can_write);
 
+	if (fd >= 0 && shared) {
+		int ret = host_identity_take(object_of(file));
+
+		/* What was lent goes back with the file. */
+		if (ret)
+			return ret;
+	}
 	if (fd < 0)
 		return fd;
 	*host_fd = fd;

@@ -30,6 +30,7 @@ void host_fd_cache_set_limit(unsigned fds);
 /* --- objects: for fs/host itself and for fs/overlay --------------------------------------------
  */
 
+struct host_identity;
 struct host_mount;
 struct host_node;
 struct host_object;
@@ -63,6 +64,7 @@ struct host_object {
 	struct dirlist *list;	/* of a directory, on cached mounts */
 	_Atomic uint64_t blocks;
 	_Atomic int opens, write_opens; /* files on it */
+	struct host_identity *identity; /* since it was mapped shared; identity.c's lock; or NULL */
 	struct host_fd *locks_by; /* whose fd has the sandbox's file locks; lent; NULL: none */
 };
 

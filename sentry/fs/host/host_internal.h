@@ -48,6 +48,14 @@ void host_node_swap(struct host_mount *m, struct host_node *a, struct host_node 
  * GOFER_PATH_MAX + 1 bytes. 0 or -ENAMETOOLONG. */
 int host_node_path(struct host_mount *m, const struct host_node *n, const char *name, char *buf);
 
+/* --- identity.c ------------------------------------------------------------------------------- */
+
+/* Before a file is mapped shared: futexes in it are those of the same file on other mounts. 0 or
+ * -ENOMEM. */
+int host_identity_take(struct host_object *o);
+/* When the object goes. */
+void host_identity_drop(struct host_object *o);
+
 /* --- fd_cache.c ---------------------------------------------------------------------------------
  */
 

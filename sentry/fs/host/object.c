@@ -247,6 +247,7 @@ void host_object_release(struct host_object *o)
 	mutex_lock(&m->icache_lock);
 	unhash(o);
 	mutex_unlock(&m->icache_lock);
+	host_identity_drop(o);
 	host_fd_cache_remove(&o->rd);
 	host_fd_cache_remove(&o->wr);
 	host_node_put(o->node);

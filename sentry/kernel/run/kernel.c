@@ -62,17 +62,19 @@ int kernel_start(void)
 /* --- a container's first process ---------------------------------------------------------------
  */
 
-/* Whose process numbers it has; NULL: its own. */
-static const struct container_ns *joined_pids(const struct init_params *p)
+/* Namespaces of others that it lives in; what is NULL there is its own. */
+static const struct container_ns *joined(const struct init_params *p)
 {
-	return p->join ? p->join : p->share_pid ? p->share : NULL;
+	static const struct container_ns none;
+
+	return p->join ? p->join : p->share ? p->share : &none;
 }
 
 static int init_namespaces(struct task *t, struct thread_group *g, const struct init_params *p)
 {
-	const struct container_ns *pids = joined_pids(p);
-	struct pid_ns *ns =
-		pids ? pid_ns_get(pids->pid) : pid_ns_create(&root_user_ns, kernel.root_pid_ns);
+	const struct container_ns *from = joined(p);
+	struct pid_ns *ns = from->pid ? pid_ns_get(from->pid)
+				      : pid_ns_create(&root_user_ns, kernel.root_pid_ns);
 	int err;
 
 	if (!ns)
@@ -86,22 +88,18 @@ static int init_namespaces(struct task *t, struct thread_group *g, const struct 
 	/* The second reference is the table's. */
 	pid_get(t->pid);
 	g->tgid = pid_get(t->pid);
-	if (p->join || p->share) {
-		const struct container_ns *from = p->join ? p->join : p->share;
-
-		t->uts_ns = uts_ns_get(from->uts);
-		t->ipc_ns = ipc_ns_get(from->ipc);
-		t->net_ns = net_ns_get(from->net);
-		return 0;
-	}
-	t->uts_ns = uts_ns_create(&root_user_ns, NULL);
-	t->ipc_ns = ipc_ns_create(&root_user_ns);
-	t->net_ns = net_ns_create(&root_user_ns);
+	t->uts_ns = from->uts ? uts_ns_get(from->uts) : uts_ns_create(&root_user_ns, NULL);
+	t->ipc_ns = from->ipc ? ipc_ns_get(from->ipc) : ipc_ns_create(&root_user_ns);
+	t->net_ns = from->net ? net_ns_get(from->net) : net_ns_create(&root_user_ns);
 	if (!t->uts_ns || !t->ipc_ns || !t->net_ns)
 		return -ENOMEM;
-	t->net_ns->lo_up = true;
-	strncpy(t->uts_ns->nodename, p->hostname ? p->hostname : "moat", UTS_NAME_LEN);
-	strncpy(t->uts_ns->domainname, p->domainname ? p->domainname : "(none)", UTS_NAME_LEN);
+	if (!from->net)
+		t->net_ns->lo_up = true;
+	if (!from->uts) {
+		strncpy(t->uts_ns->nodename, p->hostname ? p->hostname : "moat", UTS_NAME_LEN);
+		strncpy(t->uts_ns->domainname, p->domainname ? p->domainname : "(none)",
+			UTS_NAME_LEN);
+	}
 	return 0;
 }
 
@@ -194,12 +192,12 @@ static int init_publish(struct task *t, struct thread_group *g, const struct ini
 	int err = 0;
 	WRITE_GUARD(&kernel.tasklist_lock);
 
-	if (joined_pids(p) && (t->pid->ns->dying || !t->pid->ns->init))
+	if (joined(p)->pid && (t->pid->ns->dying || !t->pid->ns->init))
 		err = -ESRCH;
 	g->leader = t;
 	task_link(t);
 	group_link(g, NULL, t->pid, t->pid);
-	if (!joined_pids(p))
+	if (!joined(p)->pid)
 		t->pid->ns->init = g;
 	return err;
 }

@@ -34,10 +34,9 @@ struct init_params {
 	struct mnt_ns *mnt_ns; /* with its root mounted; consumed; NULL with `join` */
 	/* The namespaces to run in (kernel/container.h); NULL: new ones, as their first process. */
 	const struct container_ns *join;
-	/* With new ones: network, ipc and uts are these all the same (a pod's); or NULL. */
+	/* Without `join`: those of these that are not NULL are not new but shared; or NULL. */
 	const struct container_ns *share;
 	struct container_mark *container; /* of the process and its children */
-	bool share_pid;			  /* with `share`: the pid namespace, too */
 	int oom_score_adj;
 	int sched_policy, sched_priority, nice, ioprio; /* of valid values */
 	bool sched_reset_on_fork;

@@ -41,15 +41,10 @@ grep -q '^Seccomp:.*2' "/proc/$sentry/status" || fail "no filter"
 [ "$(readlink "/proc/$sentry/ns/net")" != "$(ip netns exec $box readlink /proc/self/ns/net)" ] ||
 	fail "the sandbox is in the container's namespace"
 
-# --- a second container cannot take the namespace's links while somebody lives in it
-ip netns exec $box sleep 1000 &
-sleeper=$!
-until_true 20 [ "$(ip netns pids $box)" != "" ]
-bundle true
-moat run --bundle "$work/bundle" second >"$work/out" 2>&1 && fail "it took the links of others"
-grep -q "lives in it" "$work/out" || fail "message: $(cat "$work/out")"
-kill $sleeper
-wait $sleeper 2>/dev/null
+# --- a second container of the namespace is in the first one's sandbox, and shares its network
+bundle curl -sf http://127.0.0.1/show -o /dev/null
+moat run --bundle "$work/bundle" second >"$work/out" 2>&1 || fail "it does not share: $(cat "$work/out")"
+moat run --network none --bundle "$work/bundle" second >"$work/out" 2>&1 && fail "--network none shares"
 
 # --- malformed frames do no harm
 ip netns exec $peer python3 - <<'PY' || fail "could not send"
@@ -73,6 +68,16 @@ until_true 60 ip netns exec $peer curl -sf http://10.77.0.2/show -o /dev/null ||
 moat kill serve KILL
 until_true 60 sh -c "! [ -e /proc/$sentry ]" || fail "the sandbox lives"
 moat delete --force serve || fail "delete"
+
+# --- a container cannot take the namespace's links while somebody else lives in it
+ip netns exec $box sleep 1000 &
+sleeper=$!
+until_true 20 [ "$(ip netns pids $box)" != "" ]
+bundle true
+moat run --bundle "$work/bundle" second >"$work/out" 2>&1 && fail "it took the links of others"
+grep -q "lives in it" "$work/out" || fail "message: $(cat "$work/out")"
+kill $sleeper
+wait $sleeper 2>/dev/null
 
 # --- without network
 bundle sh -c 'cat /proc/net/dev | tail -n +3 | wc -l'

@@ -171,6 +171,27 @@ static void config_error_names_the_place(void **state)
 		     "config.json: linux.maskedPaths[0]: expected an absolute path");
 }
 
+static void paths_of_namespaces_are_kept(void **state)
+{
+	assert_int_equal(
+		parse(CONFIG("", ",\"linux\":{\"namespaces\":["
+				 "{\"type\":\"pid\",\"path\":\"/proc/7/ns/pid\"},"
+				 "{\"type\":\"ipc\",\"path\":\"/proc/8/ns/ipc\"},"
+				 "{\"type\":\"uts\"},{\"type\":\"cgroup\",\"path\":\"/x\"},"
+				 "{\"type\":\"network\",\"path\":\"/run/netns/a\"}]}")),
+		0);
+	assert_string_equal(spec.ns_path[SPEC_NS_PID], "/proc/7/ns/pid");
+	assert_string_equal(spec.ns_path[SPEC_NS_IPC], "/proc/8/ns/ipc");
+	assert_null(spec.ns_path[SPEC_NS_UTS]);
+	assert_null(spec.ns_path[SPEC_NS_NET]);
+	assert_string_equal(spec.netns, "/run/netns/a");
+	assert_true(spec.has_netns);
+	spec_free(&spec);
+	assert_error(CONFIG("", ",\"linux\":{\"namespaces\":["
+				"{\"type\":\"ipc\",\"path\":\"ns/ipc\"}]}"),
+		     "config.json: linux.namespaces[0]: 'ns/ipc' is no absolute path");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -179,6 +200,7 @@ int main(void)
 		cmocka_unit_test(config_capabilities_follow_the_kernels_rules),
 		cmocka_unit_test(config_home_is_the_users_unless_given),
 		cmocka_unit_test(config_mounts_are_read),
+		cmocka_unit_test(paths_of_namespaces_are_kept),
 		cmocka_unit_test(config_error_names_the_place),
 	};
 
