@@ -301,6 +301,30 @@ static void order_seen(struct platform_ctx *ctx, const struct seccomp_notif *n)
 	memcpy(ctx->cmd_args, n->data.args, sizeof(ctx->cmd_args));
 }
 
+/*
+ * A ring of a thread that has no context any more. Where a worker polls, the stub rings only if
+ * that takes long, and the worker may see the event at the same moment: then what the thread has
+ * said, may have ended its process, or its own context while it stays as the process's first
+ * thread.
+ */
+static bool rings_late(struct listener *l, const struct seccomp_notif *n)
+{
+	struct platform_as *as;
+	bool late = false;
+
+	if (n->data.nr != DOORBELL_NR)
+		return false;
+	/* While its call waits, the thread's id is its own, and a process's is until it is reaped.
+	 */
+	for (uint32_t i = 1; !late && (as = as_lock_nth(&i)); i++) {
+		late = as->listener == l && !(as->end & AS_EXITED) &&
+		       (as->pid == (pid_t)n->pid ||
+			(as->dead && !syscall(SYS_tgkill, as->pid, n->pid, 0)));
+		as_unlock_nth(as);
+	}
+	return late;
+}
+
 static void first_call(struct listener *l, const struct seccomp_notif *n)
 {
 	struct platform_ctx **p, *ctx = NULL;
@@ -324,6 +348,10 @@ static void first_call(struct listener *l, const struct seccomp_notif *n)
 		ctx_get(ctx);
 	}
 	mutex_unlock(&l->lock);
+	if (!ctx && rings_late(l, n)) {
+		listener_answer(l, n->id);
+		return;
+	}
 	if (!ctx) {
 		log_warn("tampering: unknown stub thread %u at %#llx called %d", n->pid,
 			 n->data.instruction_pointer, n->data.nr);
