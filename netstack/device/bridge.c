@@ -285,6 +285,10 @@ int net_link_set_master(struct net_link *l, struct net_link *bridge)
 	if (bridge && !link_has_ether(l))
 		return -EINVAL;
 	write_lock(&l->stack->config_lock);
+	if (l->removed || (bridge && bridge->removed)) {
+		write_unlock(&l->stack->config_lock);
+		return -ENODEV;
+	}
 	old = atomic_exchange(&l->master, bridge ? net_link_get(bridge) : NULL);
 	write_unlock(&l->stack->config_lock);
 	if (old) {

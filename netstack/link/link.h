@@ -38,7 +38,7 @@ struct net_link {
 	enum net_link_kind kind;
 	unsigned short type; /* ARPHRD_* */
 	atomic_uint flags;
-	atomic_bool removed;
+	atomic_bool removed; /* set under config_lock */
 	unsigned mtu;
 	unsigned features;
 	unsigned gso_max;
@@ -57,7 +57,6 @@ struct net_link {
 	unsigned capture_snap;
 	atomic_bool capturing;
 	struct net_link *_Atomic master; /* bridge; counted; written under config_lock */
-	struct net_link *peer;		 /* veth: not counted, cleared under the pair's lock */
 };
 
 /* Allocates and registers a link; the reference in *out is the caller's. */
