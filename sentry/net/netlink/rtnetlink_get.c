@@ -119,6 +119,8 @@ void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 	nl_attr(b, IFLA_BROADCAST, i->broadcast, sizeof(i->broadcast));
 	if (i->peer)
 		attr_u32(b, IFLA_LINK, (uint32_t)i->peer);
+	if (i->peer && i->peer_away)
+		attr_u32(b, IFLA_LINK_NETNSID, (uint32_t)inet_nsid(r->stack, i->peer_stack, true));
 	if (i->master)
 		attr_u32(b, IFLA_MASTER, (uint32_t)i->master);
 	put_stats(b, &i->stats);
@@ -395,6 +397,8 @@ int rt_get(const struct rt_request *r)
 		return r->dump ? dump_routes(r) : get_route(r);
 	case RTM_GETNEIGH:
 		return r->dump ? net_neigh_each(r->stack, dump_neigh, arg) : -EOPNOTSUPP;
+	case RTM_GETNSID:
+		return rt_get_nsid(r);
 	case RTM_GETRULE:
 		if (!r->dump)
 			return -EOPNOTSUPP;
