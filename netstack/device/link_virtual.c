@@ -187,7 +187,8 @@ int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, str
 	mutex_init(&p->lock);
 	p->env = s1->env;
 	NET_CONTEXT();
-	for (int i = 0; i < 2 && !err; i++) {
+	/* The second gets the first index, as on Linux. */
+	for (int i = 1; i >= 0 && !err; i--) {
 		struct veth_end *e = veth_end_new(s1, p, i);
 
 		err = e ? add(s[i], NET_LINK_VETH, c[i], "veth", &veth_ops, e, &l[i]) : -ENOMEM;
