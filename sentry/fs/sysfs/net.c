@@ -43,7 +43,21 @@ static bool info_of(const struct inode *inode, struct net_link_info *i)
 
 /* --- what a link's directory has -------------------------------------------------------------- */
 
-enum { ADDRESS, BROADCAST, FLAGS, INDEX, PEER, MTU, STATE, CARRIER, UP, SPEED, QUEUE, TYPE, UEVENT };
+enum {
+	ADDRESS,
+	BROADCAST,
+	FLAGS,
+	INDEX,
+	PEER,
+	MTU,
+	STATE,
+	CARRIER,
+	UP,
+	SPEED,
+	QUEUE,
+	TYPE,
+	UEVENT
+};
 
 static void show_address(struct text *out, const uint8_t a[6])
 {
@@ -166,10 +180,11 @@ static int get_master(struct inode *inode, char **target, struct path *jump)
 	}
 
 static const struct pseudo_node statistics_nodes[] = {
-	STATISTIC(rx_bytes),   STATISTIC(tx_bytes),   STATISTIC(rx_packets),
-	STATISTIC(tx_packets), STATISTIC(rx_errors),  STATISTIC(tx_errors),
-	STATISTIC(rx_dropped), STATISTIC(tx_dropped), STATISTIC(multicast),
-	{0},
+	STATISTIC(rx_bytes),   STATISTIC(tx_bytes),
+	STATISTIC(rx_packets), STATISTIC(tx_packets),
+	STATISTIC(rx_errors),  STATISTIC(tx_errors),
+	STATISTIC(rx_dropped), STATISTIC(tx_dropped),
+	STATISTIC(multicast),  {0},
 };
 static const struct pseudo_node bridge_nodes[] = {FIXED("stp_state", "0\n"), {0}};
 static const struct pseudo_node link_nodes[] = {
