@@ -76,7 +76,8 @@ struct net_env {
 	bool (*cancel)(void *ctx, struct net_timer *t);
 	/* Fills buf with bytes that an attacker cannot predict. */
 	void (*random)(void *ctx, void *buf, size_t len);
-	/* As malloc and free; alloc may return NULL, and the stack then sheds load. */
+	/* As malloc and free; alloc may return NULL, and the stack then sheds load. What the stack
+	 * and its buffers have is perhaps freed after the stack has gone, with the same ctx. */
 	void *(*alloc)(void *ctx, size_t size);
 	void (*free)(void *ctx, void *p);
 };

@@ -148,13 +148,13 @@ void veth_describe_peer(struct net_link *l, struct net_link_info *i)
 	i->peer_stack = peer->stack->id;
 }
 
-static struct veth_end *veth_end_new(struct netstack *s, struct veth_pair *p, int side)
+/* Of the pair's memory, wherever the end is. */
+static struct veth_end *veth_end_new(struct veth_pair *p, int side)
 {
-	struct veth_end *e = net_alloc(s, sizeof(*e));
+	struct veth_end *e = p->env.alloc(p->env.ctx, sizeof(*e));
 
 	if (e) {
-		e->pair = p;
-		e->side = side;
+		*e = (struct veth_end){.pair = p, .side = side};
 		refcount_inc(&p->refs);
 	}
 	return e;
@@ -189,7 +189,7 @@ int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, str
 	NET_CONTEXT();
 	/* The second gets the first index, as on Linux. */
 	for (int i = 1; i >= 0 && !err; i--) {
-		struct veth_end *e = veth_end_new(s1, p, i);
+		struct veth_end *e = veth_end_new(p, i);
 
 		err = e ? add(s[i], NET_LINK_VETH, c[i], "veth", &veth_ops, e, &l[i]) : -ENOMEM;
 		if (err && e)
@@ -222,7 +222,7 @@ int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, str
 static int veth_move(struct net_link *l, struct netstack *to, const struct net_link_config *c,
 		     struct net_link **out)
 {
-	struct veth_end *old = l->priv, *e = veth_end_new(to, old->pair, old->side);
+	struct veth_end *old = l->priv, *e = veth_end_new(old->pair, old->side);
 	int err = e ? add(to, NET_LINK_VETH, c, "veth", &veth_ops, e, out) : -ENOMEM;
 
 	if (err) {

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <stdlib.h>
 
@@ -24,8 +25,11 @@ struct inet_stack {
 	SLIST_ENTRY(inet_stack) dead;
 };
 
-/* What namespaces that guests make may use together. The limits are set before the first stack. */
+/* What namespaces that guests make may use together: of packets, links and, in bytes, everything,
+ * that and routes, neighbours, connections. The limits are set before the first such stack. */
 static struct net_budget budget = {.links_limit = LINKS_MAX};
+static size_t memory_limit;
+static _Atomic size_t memory;
 
 /* Those whose last user has gone, perhaps by a timer of its own, which still looks at the wheel:
  * the next who wants a stack frees them. dead_lock, a leaf. */
@@ -135,6 +139,32 @@ static void free_dead(void)
 	}
 }
 
+static void *counted_alloc(void *ctx, size_t size)
+{
+	void *p = atomic_load(&memory) + size <= memory_limit ? malloc(size) : NULL;
+
+	if (p)
+		atomic_fetch_add(&memory, malloc_usable_size(p));
+	return p;
+}
+
+static void counted_free(void *ctx, void *p)
+{
+	atomic_fetch_sub(&memory, malloc_usable_size(p));
+	free(p);
+}
+
+/* Others than a container's own are small, and bounded together. */
+static void share(struct net_config *config)
+{
+	budget.memory_limit = config->memory_limit;
+	memory_limit = 2 * config->memory_limit;
+	config->budget = &budget;
+	config->hash_buckets = SMALL_TABLE;
+	config->env.alloc = counted_alloc;
+	config->env.free = counted_free;
+}
+
 /* lo_up: a container's own; else one that a guest has made. */
 static int make_stack(bool lo_up, uint64_t id, struct inet_stack **out)
 {
@@ -155,11 +185,8 @@ static int make_stack(bool lo_up, uint64_t id, struct inet_stack **out)
 	config.released = released;
 	config.id = id;
 	config.memory_limit = MAX(machine.total_memory / 8, STACK_MEMORY_MIN);
-	if (!lo_up) {
-		budget.memory_limit = config.memory_limit;
-		config.budget = &budget;
-		config.hash_buckets = SMALL_TABLE;
-	}
+	if (!lo_up)
+		share(&config);
 	ret = netstack_create(&config, &st->stack);
 	if (ret) {
 		stack_free(st);
