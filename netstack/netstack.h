@@ -215,7 +215,7 @@ struct net_link_info {
 	int index;
 	char name[16];
 	enum net_link_kind kind;
-	unsigned flags;	     /* IFF_* of <net/if.h> */
+	unsigned flags;	     /* IFF_* of <net/if.h>; IFF_RUNNING: up, with a carrier */
 	unsigned short type; /* ARPHRD_* */
 	unsigned mtu;
 	unsigned features; /* NET_F_* */

@@ -134,7 +134,7 @@ void veth_detach(struct net_link *l)
 }
 
 /* Links in a pair are in their stacks' lists, too: they stay while the pair is locked. */
-void veth_describe_peer(struct net_link *l, struct net_link_info *i)
+bool veth_describe_peer(struct net_link *l, struct net_link_info *i)
 {
 	struct veth_end *e = l->priv;
 	struct net_link *peer;
@@ -142,10 +142,26 @@ void veth_describe_peer(struct net_link *l, struct net_link_info *i)
 
 	peer = e->pair->end[!e->side];
 	if (!peer)
-		return;
+		return false;
 	i->peer = peer->index;
 	i->peer_away = peer->stack != l->stack;
 	i->peer_stack = peer->stack->id;
+	return link_is_up(peer);
+}
+
+void veth_carrier_changed(struct net_link *l)
+{
+	struct veth_end *e = l->priv;
+	struct net_link *peer;
+
+	mutex_lock(&e->pair->lock);
+	peer = e->pair->end[!e->side];
+	if (peer)
+		net_link_get(peer);
+	mutex_unlock(&e->pair->lock);
+	if (peer && link_is_up(peer))
+		link_event(peer, NET_EVENT_LINK_CHANGE);
+	net_link_put(peer);
 }
 
 /* Of the pair's memory, wherever the end is. */

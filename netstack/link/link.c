@@ -215,13 +215,16 @@ int link_register(struct netstack *s, enum net_link_kind kind, const struct net_
 static void link_describe(struct net_link *l, struct net_link_info *i)
 {
 	struct net_link *master = atomic_load(&l->master);
+	bool carrier = true;
 
 	memset(i, 0, sizeof(*i));
 	i->index = l->index;
 	memcpy(i->name, l->name, sizeof(i->name));
 	i->kind = l->kind;
 	i->flags = atomic_load(&l->flags);
-	if (i->flags & IFF_UP)
+	if (l->kind == NET_LINK_VETH)
+		carrier = veth_describe_peer(l, i);
+	if ((i->flags & IFF_UP) && carrier)
 		i->flags |= IFF_RUNNING | 0x10000 /* IFF_LOWER_UP */;
 	i->type = l->kind == NET_LINK_LOOPBACK ? ARPHRD_LOOPBACK : l->type;
 	i->mtu = l->mtu;
@@ -229,8 +232,6 @@ static void link_describe(struct net_link *l, struct net_link_info *i)
 	memcpy(i->addr, l->addr, 6);
 	memset(i->broadcast, l->kind == NET_LINK_LOOPBACK ? 0 : 0xff, 6);
 	i->master = master ? master->index : 0;
-	if (l->kind == NET_LINK_VETH)
-		veth_describe_peer(l, i);
 	i->txqlen = l->txqlen;
 	i->stats.rx_packets = atomic_load(&l->stats.rx_packets);
 	i->stats.tx_packets = atomic_load(&l->stats.tx_packets);
@@ -315,6 +316,8 @@ int net_link_set_flags(struct net_link *l, unsigned flags, unsigned mask)
 	}
 	if (old != new)
 		link_event(l, NET_EVENT_LINK_CHANGE);
+	if (((old ^ new) & IFF_UP) && l->kind == NET_LINK_VETH)
+		veth_carrier_changed(l);
 	return 0;
 }
 

@@ -66,14 +66,17 @@ static void show_address(struct text *out, const uint8_t a[6])
 
 static int show_state(struct text *out, const struct net_link_info *i, int64_t what)
 {
-	bool up = i->flags & IFF_UP, lo = i->kind == NET_LINK_LOOPBACK;
+	bool up = i->flags & IFF_UP, carrier = i->flags & IFF_RUNNING;
 
 	switch (what) {
 	case STATE:
-		text_puts(out, !up ? "down\n" : lo ? "unknown\n" : "up\n");
+		if (!carrier)
+			text_puts(out, up && !i->peer_away ? "lowerlayerdown\n" : "down\n");
+		else
+			text_puts(out, i->kind == NET_LINK_LOOPBACK ? "unknown\n" : "up\n");
 		return 0;
 	case CARRIER:
-		text_puts(out, "1\n");
+		text_puts(out, carrier ? "1\n" : "0\n");
 		return up ? 0 : -EINVAL;
 	case UP: /* dormant, testing: neither, if it is up at all */
 		text_puts(out, "0\n");

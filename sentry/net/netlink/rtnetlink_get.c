@@ -93,6 +93,18 @@ static void put_kind(struct nl_buf *b, const char *kind)
 	free(info.data);
 }
 
+/* IF_OPER_* of <linux/if.h>, which cannot be had together with <net/if.h>. */
+static uint8_t oper_state(const struct net_link_info *i)
+{
+	enum { UNKNOWN = 0, DOWN = 2, LOWERLAYERDOWN = 3, UP = 6 };
+
+	if (!(i->flags & IFF_UP))
+		return DOWN;
+	if (!(i->flags & IFF_RUNNING))
+		return i->peer_away ? DOWN : LOWERLAYERDOWN;
+	return i->kind == NET_LINK_LOOPBACK ? UNKNOWN : UP;
+}
+
 void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 		 const struct net_link_info *i)
 {
@@ -104,7 +116,7 @@ void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 	nl_put(b, &info, sizeof(info));
 	attr_string(b, IFLA_IFNAME, i->name);
 	attr_u32(b, IFLA_TXQLEN, loopback ? 1000 : i->txqlen);
-	attr_u8(b, IFLA_OPERSTATE, !up ? 2 : loopback ? 0 : 6 /* IF_OPER_DOWN, UNKNOWN, UP */);
+	attr_u8(b, IFLA_OPERSTATE, oper_state(i));
 	attr_u8(b, IFLA_LINKMODE, 0);
 	attr_u32(b, IFLA_MTU, i->mtu);
 	attr_u32(b, IFLA_MIN_MTU, loopback ? 0 : 68);
@@ -113,7 +125,7 @@ void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 	attr_u32(b, IFLA_PROMISCUITY, i->flags & IFF_PROMISC ? 1 : 0);
 	attr_u32(b, IFLA_NUM_TX_QUEUES, 1);
 	attr_u32(b, IFLA_NUM_RX_QUEUES, 1);
-	attr_u8(b, IFLA_CARRIER, up);
+	attr_u8(b, IFLA_CARRIER, (i->flags & IFF_RUNNING) != 0);
 	attr_string(b, IFLA_QDISC, !up ? "noop" : loopback ? "noqueue" : "pfifo");
 	nl_attr(b, IFLA_ADDRESS, i->addr, sizeof(i->addr));
 	nl_attr(b, IFLA_BROADCAST, i->broadcast, sizeof(i->broadcast));

@@ -81,6 +81,9 @@ s = socket.socket(); s.settimeout(1)
 try: s.connect(("10.1.0.1", 1)); print("reached")
 except OSError as e: print("from outside:", e.strerror)
 PY
+ip -n a link set v1 down; ip netns exec b cat /sys/class/net/v0/carrier /sys/class/net/v0/operstate
+ip -n b -o link show v0 | grep -o 'NO-CARRIER\|state [A-Z]*'
+ip -n a link set v1 up; ip netns exec b cat /sys/class/net/v0/carrier
 echo "--- bridge"
 ip netns add hub
 ip -n hub link add br0 type bridge
