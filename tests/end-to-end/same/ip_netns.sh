@@ -12,6 +12,9 @@ refused() { # CMD...: status; Linux has sentences that moat has not
 up() { # NAMESPACE LINK ADDRESS
 	ip -n $1 addr add $3 dev $2 && ip -n $1 link set $2 up && ip -n $1 link set lo up
 }
+state() { # NAMESPACE LINK STATE: Linux looks at carriers a little later
+	until [ "$(ip netns exec $1 cat /sys/class/net/$2/operstate)" = $3 ]; do sleep 0.02; done
+}
 echo "--- namespaces"
 ip netns add a && ip netns add b && ip netns add c
 refused ip netns add a
@@ -32,6 +35,7 @@ ip -n a -br link show v1 | awk '{print $1, $2, $3}'
 ip -n b -d -o link show v0 | grep -o 'veth\|link-netns [^ ]*'
 up a v1 10.1.0.1/24
 up b v0 10.1.0.2/24
+state a v1 up; state b v0 up
 ip -n a route | sed 's/ *$//'
 ip -n a -br -4 addr | sed 's/ *$//'
 ip -n b route get 10.1.0.1 | head -1 | sed 's/ *$//'
@@ -71,19 +75,21 @@ def talk(server, address, client, size):
     print(client, "to", server, c.recv(100).decode()); t.join()
     u, v = sock(server, socket.SOCK_DGRAM), sock(client, socket.SOCK_DGRAM)
     u.bind((address, 0)); v.sendto(b"hello", u.getsockname()); print(u.recvfrom(10)[0].decode())
-ping(sys.argv[3], sys.argv[2])
-talk(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]))
+s = socket.socket()
+s.settimeout(20)
+try:
+    s.connect(("10.1.0.1", 1))
+    print("reached")
+except OSError as e:
+    print("from outside:", e.strerror)
+for i in range(1, len(sys.argv), 3):
+    ping(sys.argv[i + 2], sys.argv[i + 1])
+    talk(*sys.argv[i:i + 3], 700000)
 PY
-python3 /run/talk.py a 10.1.0.1 b 3000000
-python3 - <<'PY'
-import socket
-s = socket.socket(); s.settimeout(1)
-try: s.connect(("10.1.0.1", 1)); print("reached")
-except OSError as e: print("from outside:", e.strerror)
-PY
-ip -n a link set v1 down; ip netns exec b cat /sys/class/net/v0/carrier /sys/class/net/v0/operstate
+python3 /run/talk.py a 10.1.0.1 b
+ip -n a link set v1 down; state b v0 down; ip netns exec b cat /sys/class/net/v0/carrier
 ip -n b -o link show v0 | grep -o 'NO-CARRIER\|state [A-Z]*'
-ip -n a link set v1 up; ip netns exec b cat /sys/class/net/v0/carrier
+ip -n a link set v1 up; state b v0 up; ip netns exec b cat /sys/class/net/v0/carrier
 echo "--- bridge"
 ip netns add hub
 ip -n hub link add br0 type bridge
@@ -96,9 +102,7 @@ for i in a b c; do
 done
 ip -n hub addr add 10.2.0.9/24 dev br0
 ip -n hub -o link show master br0 | grep -o 'to-.@\|master br0\|link-netns .*' | cut -c1-40 | tr '\n' ' '; echo
-python3 /run/talk.py a 10.2.0.1 b 500000
-python3 /run/talk.py b 10.2.0.2 c 500000
-python3 /run/talk.py c 10.2.0.3 hub 500000
+python3 /run/talk.py a 10.2.0.1 b  b 10.2.0.2 c  c 10.2.0.3 hub
 ip -n hub link set to-b nomaster
 ip -n hub -o link show to-b | grep -c 'master br0'
 echo "--- wrong"
