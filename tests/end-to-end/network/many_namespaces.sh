@@ -3,7 +3,7 @@
 # has gone is given back.
 set -u
 [ "$(id -u)" = 0 ] && command -v python3 >/dev/null || exit 77
-out=$("$MOAT" do --memory=128M -- python3 -c '
+out=$("$MOAT" do --memory=512M -- python3 -c '
 import ctypes, errno, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
 def make(): # a namespace, and its stack
