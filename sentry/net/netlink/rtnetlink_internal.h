@@ -65,6 +65,13 @@ void rt_put_neigh(const struct rt_request *r, uint16_t type, uint16_t flags,
 int rt_namespace(const struct rtattr *pid, const struct rtattr *fd, struct net_ns **out);
 /* The same of one where links are to be: -EPERM without CAP_NET_ADMIN there. Its stack, too. */
 int rt_target(const struct rt_attrs *attrs, struct net_ns **out, struct netstack **stack);
+/*
+ * rtnetlink_bridge.c: what requests say of bridges and their ports, which can be set to what they
+ * do anyway; -EOPNOTSUPP for the rest. In IFLA_LINKINFO, and to the family AF_BRIDGE.
+ */
+int rt_check_kind(const struct rt_attrs *attrs);
+int rt_change_port(const struct rt_request *r, const struct ifinfomsg *msg,
+		   const struct rt_attrs *attrs);
 /* RTM_NEWNSID, RTM_GETNSID. */
 int rt_new_nsid(const struct rt_request *r);
 int rt_get_nsid(const struct rt_request *r);

@@ -37,47 +37,6 @@ static int set_flags(struct net_link *l, const struct ifinfomsg *msg)
 	return mask & can ? net_link_set_flags(l, msg->ifi_flags & mask & can, mask & can) : 0;
 }
 
-/* What Linux's bridges can be told, as far as these do just that. */
-static int check_bridge(const struct rt_attrs *data)
-{
-	for (int i = 0; i < RT_ATTRS; i++) {
-		const struct rtattr *a = data->at[i];
-		uint8_t v8 = 1;
-
-		if (!a)
-			continue;
-		if (rt_size(a) >= 1)
-			memcpy(&v8, rt_data(a), 1);
-		if ((i == IFLA_BR_STP_STATE && !rt_u32(a, 1)) ||
-		    ((i == IFLA_BR_VLAN_FILTERING || i == IFLA_BR_MCAST_SNOOPING) && !v8))
-			continue;
-		return -EOPNOTSUPP;
-	}
-	return 0;
-}
-
-/* What is said of the kind: of a bridge, as above; of a pair, when it is made; of a port nothing.
- */
-static int check_kind(const struct rt_attrs *attrs)
-{
-	struct rt_attrs info, data;
-	char kind[16] = "";
-	int ret;
-
-	if (!attrs->at[IFLA_LINKINFO])
-		return 0;
-	ret = rt_attrs_nested(attrs->at[IFLA_LINKINFO], 0, &info);
-	if (ret)
-		return ret;
-	if (info.at[IFLA_INFO_SLAVE_DATA])
-		return -EOPNOTSUPP;
-	rt_name(info.at[IFLA_INFO_KIND], kind);
-	if (!info.at[IFLA_INFO_DATA] || strcmp(kind, "bridge") != 0)
-		return 0;
-	ret = rt_attrs_nested(info.at[IFLA_INFO_DATA], 0, &data);
-	return ret ? ret : check_bridge(&data);
-}
-
 /* What a new link and one that is there are given alike. */
 static int change(const struct rt_request *r, struct net_link *l, const struct ifinfomsg *msg,
 		  const struct rt_attrs *attrs)
@@ -294,10 +253,9 @@ int rt_change_link(const struct rt_request *r)
 	ret = rt_head(r, &msg, sizeof(msg), &attrs);
 	if (ret)
 		return ret;
-	/* VLANs and flags of ports. */
 	if (msg.ifi_family == AF_BRIDGE)
-		return -EOPNOTSUPP;
-	ret = check_kind(&attrs);
+		return rt_change_port(r, &msg, &attrs);
+	ret = rt_check_kind(&attrs);
 	if (ret)
 		return ret;
 	l = find(r, &msg, &attrs);

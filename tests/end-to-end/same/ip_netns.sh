@@ -20,6 +20,7 @@ ip netns add a && ip netns add b && ip netns add c
 refused ip netns add a
 ip netns list | sort
 ip netns exec a sh -c 'ip netns identify; ip -o link | wc -l; ls /sys/class/net; cat /proc/net/dev | wc -l'
+stat -f -c %T /run/netns/a; grep -c ' net:.[0-9]*. /run/netns/. .* nsfs nsfs' /proc/self/mountinfo
 ip netns exec b sleep 100 & sleeper=$!
 until [ "$(ip netns pids b)" = $sleeper ]; do sleep 0.05; done
 ip netns identify $sleeper
@@ -103,7 +104,11 @@ done
 ip -n hub addr add 10.2.0.9/24 dev br0
 ip -n hub -o link show master br0 | grep -o 'to-.@\|master br0\|link-netns .*' | cut -c1-40 | tr '\n' ' '; echo
 python3 /run/talk.py a 10.2.0.1 b  b 10.2.0.2 c  c 10.2.0.3 hub
+bridge -n hub link set dev to-b hairpin off; echo $?
+ip -n hub link set to-b type bridge_slave isolated off; echo $?
+ip -n hub link set br0 type bridge stp_state 0; echo $?
 ip -n hub link set to-b nomaster
+refused bridge -n hub link set dev to-b hairpin off
 ip -n hub -o link show to-b | grep -c 'master br0'
 echo "--- wrong"
 refused ip link set lo netns a
