@@ -227,7 +227,12 @@ void bridge_port_gone(struct net_link *bridge, struct net_link *port)
 		int after = 0;
 
 		while ((port = next_port(bridge, &after))) {
-			if (atomic_exchange(&port->master, NULL))
+			bool was;
+
+			write_lock(&bridge->stack->config_lock);
+			was = atomic_exchange(&port->master, NULL);
+			write_unlock(&bridge->stack->config_lock);
+			if (was)
 				net_link_put(bridge);
 			net_link_put(port);
 		}

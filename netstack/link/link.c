@@ -54,6 +54,17 @@ struct net_link *link_find_locked(struct netstack *s, int index)
 	return NULL;
 }
 
+struct net_link *link_master_get(struct net_link *l)
+{
+	struct net_link *master;
+
+	if (!atomic_load_explicit(&l->master, memory_order_relaxed))
+		return NULL;
+	READ_GUARD(&l->stack->config_lock);
+	master = atomic_load(&l->master);
+	return master ? net_link_get(master) : NULL;
+}
+
 static struct net_link *find_name(struct netstack *s, const char *name)
 {
 	struct net_link *l;
@@ -383,7 +394,9 @@ int net_link_remove(struct net_link *l)
 	link_event(l, NET_EVENT_LINK_DEL);
 	if (l->kind == NET_LINK_BRIDGE)
 		bridge_port_gone(l, NULL);
+	write_lock(&s->config_lock);
 	master = atomic_exchange(&l->master, NULL);
+	write_unlock(&s->config_lock);
 	if (master) {
 		bridge_port_gone(master, l);
 		net_link_put(master);
