@@ -76,7 +76,8 @@ struct net_env {
 	bool (*cancel)(void *ctx, struct net_timer *t);
 	/* Fills buf with bytes that an attacker cannot predict. */
 	void (*random)(void *ctx, void *buf, size_t len);
-	/* As malloc and free; alloc may return NULL, and the stack then sheds load. */
+	/* As malloc and free; alloc may return NULL, and the stack then sheds load. What the stack
+	 * and its buffers have is perhaps freed after the stack has gone, with the same ctx. */
 	void *(*alloc)(void *ctx, size_t size);
 	void (*free)(void *ctx, void *p);
 };
@@ -125,8 +126,23 @@ enum net_event_kind {
 
 struct net_event;
 
+/*
+ * What stacks may have together, besides the limits of each. The embedder's, all zero but for the
+ * limits; it outlives the stacks and every buffer of theirs.
+ */
+struct net_budget {
+	size_t memory_limit; /* of packet and socket buffer memory, bytes */
+	unsigned links_limit;
+	_Atomic size_t memory;
+	_Atomic unsigned links;
+};
+
 struct net_config {
 	struct net_env env;
+	/* What the stack shares with others; NULL: nothing. */
+	struct net_budget *budget;
+	/* Its name in net_link_info.peer_stack. */
+	uint64_t id;
 	/* Upper bound of all packet and socket buffer memory. 0: 64 MiB. */
 	size_t memory_limit;
 	/* Buckets of the connection table, a power of two. 0: 2048. */
@@ -136,6 +152,9 @@ struct net_config {
 	void *event_ctx;
 	/* Opaque to the stack; netstack_user() returns it. */
 	void *user;
+	/* Nothing of the stack is left that would use `env` or `user`, but for memory that is given
+	 * back; perhaps on a timer's thread, in its call. May be NULL. */
+	void (*released)(void *user);
 };
 
 /*
@@ -196,15 +215,17 @@ struct net_link_info {
 	int index;
 	char name[16];
 	enum net_link_kind kind;
-	unsigned flags;	     /* IFF_* of <net/if.h> */
+	unsigned flags;	     /* IFF_* of <net/if.h>; IFF_RUNNING: up, with a carrier */
 	unsigned short type; /* ARPHRD_* */
 	unsigned mtu;
 	unsigned features; /* NET_F_* */
 	uint8_t addr[6];
 	uint8_t broadcast[6];
-	int master;	 /* index of the bridge that it is a port of, or 0 */
-	int peer;	 /* index of a veth's other end when in the same stack, or 0 */
-	unsigned txqlen; /* packets in the fifo queueing discipline, 0: none */
+	int master;	     /* index of the bridge that it is a port of, or 0 */
+	int peer;	     /* index of a veth's other end in its stack, or 0 */
+	bool peer_away;	     /* that is another stack than the link's */
+	uint64_t peer_stack; /* net_config.id of that */
+	unsigned txqlen;     /* packets in the fifo queueing discipline, 0: none */
 	struct net_link_stats stats;
 };
 
@@ -224,6 +245,7 @@ struct net_link_ops {
 
 struct net_link_config {
 	char name[16];	 /* "": ethN, vethN ... chosen; "eth%d" works too */
+	int index;	 /* wished for; when it is 0 or in use, the next free one is taken */
 	uint8_t addr[6]; /* all zero: a random, locally administered one */
 	unsigned mtu;	 /* 0: the kind's default */
 	unsigned features;
@@ -246,6 +268,15 @@ int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, str
 		      struct net_link **out2);
 int net_link_add_custom(struct netstack *s, const struct net_link_config *c,
 			const struct net_link_ops *ops, void *priv, struct net_link **out);
+/*
+ * Moves a dummy link or one end of a veth pair to another stack: there it is down, without
+ * addresses and of no bridge, under `name` (NULL: its own; "eth%d" works, too), with its index if
+ * that is free. What is bound to it sees it go; `l` stays the caller's and is of no more use. *out
+ * (may be NULL) gets a reference to what it has become. -EINVAL: loopbacks and bridges stay where
+ * they are; -EOPNOTSUPP: other kinds; -EEXIST: the name is in use there; -ENODEV: it is being
+ * removed; -ENFILE, -ENOMEM, -ENETDOWN: the stack is being destroyed.
+ */
+int net_link_move(struct net_link *l, struct netstack *to, const char *name, struct net_link **out);
 
 /* How an fd link moves frames. */
 enum net_fd_mode {
@@ -316,7 +347,8 @@ void net_link_put(struct net_link *l);
 /* A reference to the link with this index or name, or NULL. */
 struct net_link *net_link_by_index(struct netstack *s, int index);
 struct net_link *net_link_by_name(struct netstack *s, const char *name);
-/* Removes the link with its addresses, routes and neighbours. The reference stays the caller's. */
+/* Removes the link with its addresses, routes and neighbours. The reference stays the caller's.
+ * -ENODEV: that has been done. */
 int net_link_remove(struct net_link *l);
 struct netstack *net_link_stack(struct net_link *l);
 

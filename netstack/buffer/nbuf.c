@@ -8,8 +8,6 @@
 #include "netstack/netstack.h"
 #include "netstack/buffer/npool_internal.h"
 
-#define BUF_CACHE 512
-
 static struct nbuf *buf_object(struct npool *p)
 {
 	struct nbuf *b;
@@ -86,7 +84,7 @@ void nbuf_put(struct nbuf *b)
 		net_link_put(b->link);
 	npool_uncharge(p, sizeof(*b));
 	mutex_lock(&p->buf_lock);
-	if (p->nbufs < BUF_CACHE) {
+	if (p->nbufs < p->nbufs_max) {
 		STAILQ_INSERT_HEAD(&p->bufs_head, b, next);
 		p->nbufs++;
 		b = NULL;

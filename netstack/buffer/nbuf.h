@@ -99,6 +99,10 @@ STAILQ_HEAD(nbuf_queue, nbuf);
 /* A pool: all packet memory of one stack. */
 int npool_create(void *(*alloc)(void *, size_t), void (*free)(void *, void *), void *ctx,
 		 size_t limit, struct npool **out);
+/* Counts what it holds against the budget, too; before its first use. It then keeps less of what is
+ * free for later. */
+struct net_budget;
+void npool_share(struct npool *p, struct net_budget *budget);
 /* Drops the creator's reference; memory goes when the last buffer does. */
 void npool_put(struct npool *p);
 size_t npool_used(struct npool *p, size_t *peak);

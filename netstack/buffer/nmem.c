@@ -1,6 +1,6 @@
 /*
  * Packet memory: size classes with free lists, under one limit per stack. `used` counts memory
- * that buffers hold; free lists are kept up to CACHE_MAX bytes in total.
+ * that buffers hold; free lists are kept up to cache_max bytes in total.
  */
 #include "netstack/buffer/nbuf.h"
 
@@ -8,8 +8,13 @@
 
 #include "base/lock.h"
 #include "netstack/buffer/npool_internal.h"
+#include "netstack/netstack.h"
 
+/* Of a stack alone, and of one of many. */
 #define CACHE_MAX (8u << 20)
+#define BUF_CACHE 512
+#define SHARED_CACHE_MAX (64u << 10)
+#define SHARED_BUF_CACHE 32
 
 static const uint32_t class_size[NMEM_CLASSES] = {512, 2048, 4096, 16384, 65536, 66048};
 
@@ -26,12 +31,21 @@ int npool_create(void *(*alloc)(void *, size_t), void (*free_fn)(void *, void *)
 	p->free = free_fn;
 	p->ctx = ctx;
 	p->limit = limit;
+	p->cache_max = CACHE_MAX;
+	p->nbufs_max = BUF_CACHE;
 	for (int i = 0; i < NMEM_CLASSES; i++)
 		mutex_init(&p->class[i].lock);
 	mutex_init(&p->buf_lock);
 	STAILQ_INIT(&p->bufs_head);
 	*out = p;
 	return 0;
+}
+
+void npool_share(struct npool *p, struct net_budget *budget)
+{
+	p->budget = budget;
+	p->cache_max = SHARED_CACHE_MAX;
+	p->nbufs_max = SHARED_BUF_CACHE;
 }
 
 void npool_get(struct npool *p)
@@ -80,18 +94,30 @@ size_t npool_limit(struct npool *p)
 
 int npool_pressure(struct npool *p)
 {
-	size_t used = npool_used(p, NULL);
+	size_t used = npool_used(p, NULL), limit = p->limit;
 
-	if (used >= p->limit)
+	if (used < limit && p->budget) {
+		used = atomic_load_explicit(&p->budget->memory, memory_order_relaxed);
+		limit = p->budget->memory_limit;
+	}
+	if (used >= limit)
 		return 2;
-	return used > p->limit / 4 * 3;
+	return used > limit / 4 * 3;
+}
+
+static bool budget_charge(struct net_budget *b, size_t n)
+{
+	if (atomic_fetch_add_explicit(&b->memory, n, memory_order_relaxed) + n <= b->memory_limit)
+		return true;
+	atomic_fetch_sub_explicit(&b->memory, n, memory_order_relaxed);
+	return false;
 }
 
 bool npool_charge(struct npool *p, size_t n)
 {
 	size_t used = atomic_fetch_add_explicit(&p->used, n, memory_order_relaxed) + n;
 
-	if (unlikely(used > p->limit)) {
+	if (unlikely(used > p->limit) || (p->budget && !budget_charge(p->budget, n))) {
 		atomic_fetch_sub_explicit(&p->used, n, memory_order_relaxed);
 		return false;
 	}
@@ -102,6 +128,8 @@ bool npool_charge(struct npool *p, size_t n)
 
 void npool_uncharge(struct npool *p, size_t n)
 {
+	if (p->budget)
+		atomic_fetch_sub_explicit(&p->budget->memory, n, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&p->used, n, memory_order_relaxed);
 }
 
@@ -154,7 +182,7 @@ void nmem_put(struct nmem *m)
 	p = m->pool;
 	npool_uncharge(p, m->size + sizeof(*m));
 	if (m->class != NMEM_HUGE &&
-	    atomic_load_explicit(&p->cached, memory_order_relaxed) < CACHE_MAX) {
+	    atomic_load_explicit(&p->cached, memory_order_relaxed) < p->cache_max) {
 		mutex_lock(&p->class[m->class].lock);
 		m->next_free = p->class[m->class].free;
 		__atomic_store_n(&p->class[m->class].free, m, __ATOMIC_RELAXED);

@@ -17,6 +17,9 @@ struct npool {
 	void (*free)(void *ctx, void *p);
 	void *ctx;
 	size_t limit;
+	struct net_budget *budget; /* shared with other pools; NULL: none */
+	size_t cache_max;	   /* bytes in free lists */
+	unsigned nbufs_max;	   /* in bufs_head */
 	atomic_size_t used, peak;
 	atomic_size_t cached; /* bytes in free lists */
 	struct {

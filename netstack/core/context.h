@@ -31,7 +31,8 @@ static inline void net_leave_guard(int *unused)
 	int __cleanup(net_leave_guard)                                                             \
 	__maybe_unused net_context_ = 0;                                                           \
 	net_enter()
-/* Queues a packet to be given to net_link_input of `l` by this thread's net_leave. */
+/* Queues a packet to be given to net_link_input of `l` by this thread's net_leave; drops it when
+ * there have been too many since net_enter. */
 void net_defer_input(struct net_link *l, struct nbuf *b);
 /* Has l's flush called by net_leave. */
 void net_defer_flush(struct net_link *l);

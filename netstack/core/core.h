@@ -65,6 +65,9 @@ struct netstack {
 	void (*event)(void *ctx, struct netstack *s, const struct net_event *ev);
 	void *event_ctx;
 	void *user;
+	void (*released)(void *user);
+	uint64_t id;
+	struct net_budget *budget; /* or NULL */
 	struct npool *pool;
 	atomic_bool dead;
 	uint64_t hash_key[2]; /* demux tables */
@@ -73,6 +76,7 @@ struct netstack {
 	uint64_t cookie_key[2];
 	struct rwlock config_lock;
 	struct link_list links;
+	unsigned nlinks;
 	int next_index;
 	struct net_link *loopback; /* the first one; not counted */
 	struct route_list routes;  /* most specific first, then metric */

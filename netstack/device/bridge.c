@@ -227,7 +227,12 @@ void bridge_port_gone(struct net_link *bridge, struct net_link *port)
 		int after = 0;
 
 		while ((port = next_port(bridge, &after))) {
-			if (atomic_exchange(&port->master, NULL))
+			bool was;
+
+			write_lock(&bridge->stack->config_lock);
+			was = atomic_exchange(&port->master, NULL);
+			write_unlock(&bridge->stack->config_lock);
+			if (was)
 				net_link_put(bridge);
 			net_link_put(port);
 		}
@@ -285,6 +290,10 @@ int net_link_set_master(struct net_link *l, struct net_link *bridge)
 	if (bridge && !link_has_ether(l))
 		return -EINVAL;
 	write_lock(&l->stack->config_lock);
+	if (l->removed || (bridge && bridge->removed)) {
+		write_unlock(&l->stack->config_lock);
+		return -ENODEV;
+	}
 	old = atomic_exchange(&l->master, bridge ? net_link_get(bridge) : NULL);
 	write_unlock(&l->stack->config_lock);
 	if (old) {

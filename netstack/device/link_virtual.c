@@ -118,28 +118,74 @@ void veth_detach(struct net_link *l)
 
 	mutex_lock(&p->lock);
 	peer = p->end[!e->side];
+	if (p->end[e->side] != l) {
+		/* It has moved to another stack, or was not made whole. */
+		mutex_unlock(&p->lock);
+		return;
+	}
 	p->end[e->side] = NULL;
 	if (peer)
 		net_link_get(peer);
 	mutex_unlock(&p->lock);
-	l->peer = NULL;
 	if (peer) {
-		peer->peer = NULL;
 		net_link_remove(peer);
 		net_link_put(peer);
 	}
 }
 
-static struct veth_end *veth_end_new(struct netstack *s, struct veth_pair *p, int side)
+/* Links in a pair are in their stacks' lists, too: they stay while the pair is locked. */
+bool veth_describe_peer(struct net_link *l, struct net_link_info *i)
 {
-	struct veth_end *e = net_alloc(s, sizeof(*e));
+	struct veth_end *e = l->priv;
+	struct net_link *peer;
+	MUTEX_GUARD(&e->pair->lock);
+
+	peer = e->pair->end[!e->side];
+	if (!peer)
+		return false;
+	i->peer = peer->index;
+	i->peer_away = peer->stack != l->stack;
+	i->peer_stack = peer->stack->id;
+	return link_is_up(peer);
+}
+
+void veth_carrier_changed(struct net_link *l)
+{
+	struct veth_end *e = l->priv;
+	struct net_link *peer;
+
+	mutex_lock(&e->pair->lock);
+	peer = e->pair->end[!e->side];
+	if (peer)
+		net_link_get(peer);
+	mutex_unlock(&e->pair->lock);
+	if (peer && link_is_up(peer))
+		link_event(peer, NET_EVENT_LINK_CHANGE);
+	net_link_put(peer);
+}
+
+/* Of the pair's memory, wherever the end is. */
+static struct veth_end *veth_end_new(struct veth_pair *p, int side)
+{
+	struct veth_end *e = p->env.alloc(p->env.ctx, sizeof(*e));
 
 	if (e) {
-		e->pair = p;
-		e->side = side;
+		*e = (struct veth_end){.pair = p, .side = side};
 		refcount_inc(&p->refs);
 	}
 	return e;
+}
+
+/* Both are in their stacks, where somebody may have removed one again. */
+static int veth_pair_up(struct veth_pair *p, struct net_link *const l[2])
+{
+	MUTEX_GUARD(&p->lock);
+
+	if (l[0]->removed || l[1]->removed)
+		return -ENODEV;
+	p->end[0] = l[0];
+	p->end[1] = l[1];
+	return 0;
 }
 
 int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, struct net_link **out1,
@@ -157,26 +203,25 @@ int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, str
 	mutex_init(&p->lock);
 	p->env = s1->env;
 	NET_CONTEXT();
-	for (int i = 0; i < 2 && !err; i++) {
-		struct veth_end *e = veth_end_new(s1, p, i);
+	/* The second gets the first index, as on Linux. */
+	for (int i = 1; i >= 0 && !err; i--) {
+		struct veth_end *e = veth_end_new(p, i);
 
 		err = e ? add(s[i], NET_LINK_VETH, c[i], "veth", &veth_ops, e, &l[i]) : -ENOMEM;
 		if (err && e)
 			veth_release(e);
 	}
+	if (!err)
+		err = veth_pair_up(p, l);
 	if (!err) {
-		mutex_lock(&p->lock);
-		p->end[0] = l[0];
-		p->end[1] = l[1];
-		mutex_unlock(&p->lock);
-		l[0]->peer = l[1];
-		l[1]->peer = l[0];
 		if (out1)
 			*out1 = net_link_get(l[0]);
 		if (out2)
 			*out2 = net_link_get(l[1]);
-	} else if (l[0]) {
-		net_link_remove(l[0]);
+	} else {
+		for (int i = 0; i < 2; i++)
+			if (l[i])
+				net_link_remove(l[i]);
 	}
 	net_link_put(l[0]);
 	net_link_put(l[1]);
@@ -184,6 +229,83 @@ int net_link_add_veth(struct netstack *s1, const struct net_link_config *c1, str
 		mutex_destroy(&p->lock);
 		net_free(s1, p);
 	}
+	return err;
+}
+
+/* -------------------------------------------------------------------------------- moving */
+
+/* The link that is to be the same in another stack, by its configuration c. */
+static int veth_move(struct net_link *l, struct netstack *to, const struct net_link_config *c,
+		     struct net_link **out)
+{
+	struct veth_end *old = l->priv, *e = veth_end_new(old->pair, old->side);
+	int err = e ? add(to, NET_LINK_VETH, c, "veth", &veth_ops, e, out) : -ENOMEM;
+
+	if (err) {
+		if (e)
+			veth_release(e);
+		return err;
+	}
+	mutex_lock(&e->pair->lock);
+	if (e->pair->end[e->side] == l && !(*out)->removed)
+		e->pair->end[e->side] = *out;
+	else
+		err = -ENODEV;
+	mutex_unlock(&e->pair->lock);
+	if (err) {
+		net_link_remove(*out);
+		net_link_put(*out);
+	}
+	return err;
+}
+
+/* The counters go with a device. */
+static void move_stats(struct net_link *l, const struct net_link_stats *st)
+{
+	atomic_fetch_add(&l->stats.rx_packets, st->rx_packets);
+	atomic_fetch_add(&l->stats.tx_packets, st->tx_packets);
+	atomic_fetch_add(&l->stats.rx_bytes, st->rx_bytes);
+	atomic_fetch_add(&l->stats.tx_bytes, st->tx_bytes);
+	atomic_fetch_add(&l->stats.rx_errors, st->rx_errors);
+	atomic_fetch_add(&l->stats.tx_errors, st->tx_errors);
+	atomic_fetch_add(&l->stats.rx_dropped, st->rx_dropped);
+	atomic_fetch_add(&l->stats.tx_dropped, st->tx_dropped);
+	atomic_fetch_add(&l->stats.multicast, st->multicast);
+}
+
+int net_link_move(struct net_link *l, struct netstack *to, const char *name, struct net_link **out)
+{
+	struct net_link_config c = {0};
+	struct net_link_info info;
+	struct net_link *moved;
+	int err;
+
+	if (l->kind == NET_LINK_LOOPBACK || l->kind == NET_LINK_BRIDGE)
+		return -EINVAL;
+	if (l->kind != NET_LINK_VETH && l->kind != NET_LINK_DUMMY)
+		return -EOPNOTSUPP;
+	NET_CONTEXT();
+	net_link_info(l, &info);
+	memcpy(c.name, name ? name : info.name, strnlen(name ? name : info.name, 15));
+	memcpy(c.addr, info.addr, sizeof(c.addr));
+	c.index = info.index;
+	c.mtu = info.mtu;
+	c.features = info.features;
+	c.txqlen = info.txqlen;
+	if (l->kind == NET_LINK_VETH)
+		err = veth_move(l, to, &c, &moved);
+	else
+		err = add(to, NET_LINK_DUMMY, &c, "dummy", &dummy_ops, NULL, &moved);
+	if (err)
+		return err;
+	move_stats(moved, &info.stats);
+	/* Somebody else has removed it meanwhile: then it is gone altogether. */
+	err = net_link_remove(l);
+	if (err)
+		net_link_remove(moved);
+	if (!err && out)
+		*out = net_link_get(moved);
+	net_link_put(moved);
 	return err;
 }
 

@@ -1,6 +1,7 @@
 /* Links: registration, lookup, configuration, the common part of sending and receiving. */
 #include "netstack/link/link.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 #include "netstack/link/link_internal.h"
@@ -13,6 +14,8 @@ static void link_free(struct net_link *l)
 {
 	struct netstack *s = l->stack;
 
+	if (s->budget)
+		atomic_fetch_sub(&s->budget->links, 1);
 	if (l->ops->release)
 		l->ops->release(l->priv);
 	if (l->qdisc)
@@ -49,6 +52,17 @@ struct net_link *link_find_locked(struct netstack *s, int index)
 		if (l->index == index)
 			return l;
 	return NULL;
+}
+
+struct net_link *link_master_get(struct net_link *l)
+{
+	struct net_link *master;
+
+	if (!atomic_load_explicit(&l->master, memory_order_relaxed))
+		return NULL;
+	READ_GUARD(&l->stack->config_lock);
+	master = atomic_load(&l->master);
+	return master ? net_link_get(master) : NULL;
 }
 
 static struct net_link *find_name(struct netstack *s, const char *name)
@@ -120,6 +134,38 @@ static int choose_name(struct netstack *s, const char *wish, const char *pattern
 	return -ENFILE;
 }
 
+static bool budget_charge_link(struct net_budget *b)
+{
+	if (!b || atomic_fetch_add(&b->links, 1) < b->links_limit)
+		return true;
+	atomic_fetch_sub(&b->links, 1);
+	return false;
+}
+
+/* Under config_lock: into the list, with an index. */
+static int insert(struct net_link *l, int wish)
+{
+	struct netstack *s = l->stack;
+
+	if (atomic_load(&s->dead))
+		return -ENETDOWN;
+	if (s->nlinks >= LINKS_MAX)
+		return -ENFILE;
+	if (wish <= 0 || link_find_locked(s, wish)) {
+		while (link_find_locked(s, s->next_index))
+			s->next_index = s->next_index == INT_MAX ? 1 : s->next_index + 1;
+		wish = s->next_index;
+		s->next_index = wish == INT_MAX ? 1 : wish + 1;
+	}
+	l->index = wish;
+	s->nlinks++;
+	net_link_get(l); /* the list's */
+	LIST_INSERT_HEAD(&s->links, l, link);
+	if (l->kind == NET_LINK_LOOPBACK && !s->loopback)
+		s->loopback = l;
+	return 0;
+}
+
 int link_register(struct netstack *s, enum net_link_kind kind, const struct net_link_config *c,
 		  const char *pattern, const struct net_link_ops *ops, void *priv,
 		  struct net_link **out)
@@ -130,11 +176,14 @@ int link_register(struct netstack *s, enum net_link_kind kind, const struct net_
 
 	if (c->mtu > NET_MAX_MTU || (c->mtu && c->mtu < NET_MIN_MTU))
 		return -EINVAL;
-	if (atomic_load(&s->dead))
-		return -ENETDOWN;
+	if (!budget_charge_link(s->budget))
+		return -ENFILE;
 	l = net_alloc(s, sizeof(*l));
-	if (!l)
+	if (!l) {
+		if (s->budget)
+			atomic_fetch_sub(&s->budget->links, 1);
 		return -ENOMEM;
+	}
 	refcount_init(&l->refs);
 	l->kind = kind;
 	l->type = c->type ? c->type : ARPHRD_ETHER;
@@ -157,15 +206,8 @@ int link_register(struct netstack *s, enum net_link_kind kind, const struct net_
 	l->stack = netstack_get(s);
 	write_lock(&s->config_lock);
 	err = choose_name(s, c->name, pattern, l->name);
-	if (!err && s->next_index > LINKS_MAX * 16)
-		err = -ENFILE;
-	if (!err) {
-		l->index = s->next_index++;
-		net_link_get(l); /* the list's */
-		LIST_INSERT_HEAD(&s->links, l, link);
-		if (kind == NET_LINK_LOOPBACK && !s->loopback)
-			s->loopback = l;
-	}
+	if (!err)
+		err = insert(l, c->index);
 	write_unlock(&s->config_lock);
 	if (err) {
 		static const struct net_link_ops no_ops;
@@ -184,13 +226,16 @@ int link_register(struct netstack *s, enum net_link_kind kind, const struct net_
 static void link_describe(struct net_link *l, struct net_link_info *i)
 {
 	struct net_link *master = atomic_load(&l->master);
+	bool carrier = true;
 
 	memset(i, 0, sizeof(*i));
 	i->index = l->index;
 	memcpy(i->name, l->name, sizeof(i->name));
 	i->kind = l->kind;
 	i->flags = atomic_load(&l->flags);
-	if (i->flags & IFF_UP)
+	if (l->kind == NET_LINK_VETH)
+		carrier = veth_describe_peer(l, i);
+	if ((i->flags & IFF_UP) && carrier)
 		i->flags |= IFF_RUNNING | 0x10000 /* IFF_LOWER_UP */;
 	i->type = l->kind == NET_LINK_LOOPBACK ? ARPHRD_LOOPBACK : l->type;
 	i->mtu = l->mtu;
@@ -198,7 +243,6 @@ static void link_describe(struct net_link *l, struct net_link_info *i)
 	memcpy(i->addr, l->addr, 6);
 	memset(i->broadcast, l->kind == NET_LINK_LOOPBACK ? 0 : 0xff, 6);
 	i->master = master ? master->index : 0;
-	i->peer = l->peer && l->peer->stack == l->stack ? l->peer->index : 0;
 	i->txqlen = l->txqlen;
 	i->stats.rx_packets = atomic_load(&l->stats.rx_packets);
 	i->stats.tx_packets = atomic_load(&l->stats.tx_packets);
@@ -283,6 +327,8 @@ int net_link_set_flags(struct net_link *l, unsigned flags, unsigned mask)
 	}
 	if (old != new)
 		link_event(l, NET_EVENT_LINK_CHANGE);
+	if (((old ^ new) & IFF_UP) && l->kind == NET_LINK_VETH)
+		veth_carrier_changed(l);
 	return 0;
 }
 
@@ -336,14 +382,21 @@ int net_link_remove(struct net_link *l)
 	struct netstack *s = l->stack;
 	struct net_link *master;
 
+	bool gone;
+
 	NET_CONTEXT();
-	if (atomic_exchange(&l->removed, true))
+	write_lock(&s->config_lock);
+	gone = atomic_exchange(&l->removed, true);
+	write_unlock(&s->config_lock);
+	if (gone)
 		return -ENODEV;
 	atomic_fetch_and(&l->flags, ~IFF_UP);
 	link_event(l, NET_EVENT_LINK_DEL);
 	if (l->kind == NET_LINK_BRIDGE)
 		bridge_port_gone(l, NULL);
+	write_lock(&s->config_lock);
 	master = atomic_exchange(&l->master, NULL);
+	write_unlock(&s->config_lock);
 	if (master) {
 		bridge_port_gone(master, l);
 		net_link_put(master);
@@ -354,6 +407,7 @@ int net_link_remove(struct net_link *l)
 	addr_flush_locked(l, false);
 	route_flush_link_locked(l, false);
 	LIST_REMOVE(l, link);
+	s->nlinks--;
 	if (s->loopback == l)
 		s->loopback = NULL;
 	path_invalidate(s);

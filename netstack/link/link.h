@@ -38,7 +38,7 @@ struct net_link {
 	enum net_link_kind kind;
 	unsigned short type; /* ARPHRD_* */
 	atomic_uint flags;
-	atomic_bool removed;
+	atomic_bool removed; /* set under config_lock */
 	unsigned mtu;
 	unsigned features;
 	unsigned gso_max;
@@ -56,8 +56,8 @@ struct net_link {
 	int capture_fd;		     /* -1: none */
 	unsigned capture_snap;
 	atomic_bool capturing;
-	struct net_link *_Atomic master; /* bridge; counted; written under config_lock */
-	struct net_link *peer;		 /* veth: not counted, cleared under the pair's lock */
+	struct net_link
+		*_Atomic master; /* bridge; counted; written under config_lock, and followed */
 };
 
 /* Allocates and registers a link; the reference in *out is the caller's. */
@@ -77,6 +77,8 @@ static inline bool link_leads_out(const struct net_link *l)
 {
 	return l->kind == NET_LINK_FD || l->kind == NET_LINK_CUSTOM;
 }
+/* The bridge that it is a port of, counted, or NULL. Without config_lock. */
+struct net_link *link_master_get(struct net_link *l);
 /* Under config_lock: the link with this index, not counted. */
 struct net_link *link_find_locked(struct netstack *s, int index);
 void link_event(struct net_link *l, enum net_event_kind kind);

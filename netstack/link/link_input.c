@@ -115,9 +115,12 @@ static void input(struct net_link *l, struct nbuf *b)
 		packet_tap(l, b, false);
 	if (l->kind == NET_LINK_LOOPBACK)
 		b->pkt_type = b->pkt_type == PACKET_OTHERHOST ? PACKET_HOST : b->pkt_type;
-	master = atomic_load(&l->master);
-	if (master && bridge_input(master, l, b))
+	master = link_master_get(l);
+	if (master && bridge_input(master, l, b)) {
+		net_link_put(master);
 		return;
+	}
+	net_link_put(master);
 	/* A priority tag (VLAN 0) is no VLAN: IEEE 802.1Q §9.6. */
 	if (b->has_vlan && (b->vlan_tci & 0xfff) && !(l->features & NET_F_VLAN)) {
 		drop(l, b, false);

@@ -9,6 +9,7 @@
 
 struct nbuf;
 struct net_link;
+struct net_link_info;
 
 /* A frame that came in, without its link header. Consume b. */
 void arp_input(struct net_link *l, struct nbuf *b); /* discovery/arp.c */
@@ -22,6 +23,10 @@ bool bridge_input(struct net_link *bridge, struct net_link *port, struct nbuf *b
 void bridge_port_gone(struct net_link *bridge, struct net_link *port);
 /* One end of a pair was removed: removes the other. (device/link_virtual.c) */
 void veth_detach(struct net_link *l);
+/* Fills in where the other end is. Is it up? A leaf as to locks. */
+bool veth_describe_peer(struct net_link *l, struct net_link_info *i);
+/* The end came up or went down: the other has a carrier, or none. */
+void veth_carrier_changed(struct net_link *l);
 /* Lets go of the fds: called once, by net_link_remove. (device/link_fd.c) */
 void link_fd_detach(struct net_link *l);
 

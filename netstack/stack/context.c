@@ -8,6 +8,9 @@
 #include "netstack/tcp/tcp.h"
 
 #define DIRTY_MAX 8
+/* Frames that go from link to link before the one who has sent the first is let go: bridges can be
+ * connected in circles. */
+#define PASSED_MAX 16384
 
 struct event_node {
 	STAILQ_ENTRY(event_node) next;
@@ -23,6 +26,7 @@ struct refusal_node {
 
 struct net_context {
 	int depth;
+	unsigned passed;
 	struct nbuf_queue input;
 	STAILQ_HEAD(, net_ep) ready;
 	STAILQ_HEAD(, net_ep) acks;
@@ -38,7 +42,10 @@ void net_enter(void)
 {
 	struct net_context *c = &context;
 
-	if (c->depth++ == 0 && !c->ready.stqh_last) {
+	if (c->depth++)
+		return;
+	c->passed = 0;
+	if (!c->ready.stqh_last) {
 		STAILQ_INIT(&c->input);
 		STAILQ_INIT(&c->ready);
 		STAILQ_INIT(&c->acks);
@@ -138,6 +145,11 @@ void net_leave(void)
 
 void net_defer_input(struct net_link *l, struct nbuf *b)
 {
+	if (context.passed++ >= PASSED_MAX) {
+		atomic_fetch_add_explicit(&l->stats.rx_dropped, 1, memory_order_relaxed);
+		nbuf_put(b);
+		return;
+	}
 	nbuf_set_link(b, l);
 	STAILQ_INSERT_TAIL(&context.input, b, next);
 }

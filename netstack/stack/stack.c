@@ -35,7 +35,9 @@ static int create_tables(struct netstack *s, unsigned buckets)
 
 static void stack_free(struct netstack *s)
 {
+	void (*released)(void *user) = s->released;
 	struct net_env env = s->env;
+	void *user = s->user;
 
 	if (s->neigh)
 		neigh_table_destroy(s);
@@ -55,6 +57,8 @@ static void stack_free(struct netstack *s)
 	rwlock_destroy(&s->raw_lock);
 	mutex_destroy(&s->ep_lock);
 	env.free(env.ctx, s);
+	if (released)
+		released(user);
 }
 
 void netstack_put(struct netstack *s)
@@ -75,6 +79,8 @@ static void init_fields(struct netstack *s, const struct net_config *c)
 	s->event = c->event;
 	s->event_ctx = c->event_ctx;
 	s->user = c->user;
+	s->id = c->id;
+	s->budget = c->budget;
 	net_random(s, s->hash_key, sizeof(s->hash_key));
 	net_random(s, s->isn_key, sizeof(s->isn_key));
 	net_random(s, s->port_key, sizeof(s->port_key));
@@ -111,6 +117,8 @@ int netstack_create(const struct net_config *c, struct netstack **out)
 	init_fields(s, c);
 	err = npool_create(c->env.alloc, c->env.free, c->env.ctx,
 			   c->memory_limit ? c->memory_limit : DEFAULT_MEMORY, &s->pool);
+	if (!err && c->budget)
+		npool_share(s->pool, c->budget);
 	if (!err)
 		err = create_tables(s, buckets);
 	if (!err)
@@ -119,6 +127,7 @@ int netstack_create(const struct net_config *c, struct netstack **out)
 		netstack_put(s);
 		return err;
 	}
+	s->released = c->released;
 	*out = s;
 	return 0;
 }

@@ -98,6 +98,12 @@ int file_open_at(int dfd, const char *name, uint32_t flags, mode_t mode, struct 
  * `mode`; private goes to file->private. No fops->open call. */
 int anon_file_create(const char *dname, uint32_t mode, const struct file_operations *ops,
 		     void *private, uint32_t flags, struct file **out);
+/* The same on a mount for files of one kind, which statfs and /proc/PID/mountinfo tell from others;
+ * that is made once, and stays. `type` need not be registered. */
+struct mount *anon_mount_create(const struct fs_type *type, uint64_t magic);
+int anon_file_create_on(struct mount *mnt, const char *dname, uint32_t mode,
+			const struct file_operations *ops, void *private, uint32_t flags,
+			struct file **out);
 struct file *file_get(struct file *f);
 void file_put(struct file *f);
 const char *file_name_for_log(struct file *f);

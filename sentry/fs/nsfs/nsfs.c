@@ -1,8 +1,10 @@
 /* The inode holds a reference on its namespace, so a descriptor or a bind mount keeps it alive. */
 #include "sentry/fs/nsfs/nsfs.h"
 
+#include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <linux/sched.h>
+#include <pthread.h>
 #include <stdio.h>
 
 #include "sentry/kernel/core/restart.h"
@@ -221,15 +223,26 @@ static const struct inode_operations ns_iops = {.evict = ns_evict};
 static const struct file_operations ns_fops = {
 	.open = ns_open, .ioctl = ns_ioctl, .namespace = ns_of_file};
 
+/* By its magic programs know that a file is a namespace. */
+static const struct fs_type ns_type = {.name = "nsfs", .nodev = true};
+static struct mount *ns_mount;
+
+static void make_mount(void)
+{
+	ns_mount = anon_mount_create(&ns_type, NSFS_MAGIC);
+}
+
 /* Consumes r. */
 static int file_create(struct ns_ref *r, struct file **out)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct file *f;
 	char name[48];
 	int err;
 
 	snprintf(name, sizeof(name), "%s:[%lu]", ns_name(r->type), r->inum);
-	err = anon_file_create(name, S_IFREG | 0444, &ns_fops, NULL, O_RDONLY, &f);
+	pthread_once(&once, make_mount);
+	err = anon_file_create_on(ns_mount, name, S_IFREG | 0444, &ns_fops, NULL, O_RDONLY, &f);
 	if (err) {
 		ns_put(r);
 		free(r);

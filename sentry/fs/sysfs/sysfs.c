@@ -4,6 +4,7 @@
 #include "sentry/fs/fs.h"
 #include "sentry/fs/proc/proc.h"
 #include "sentry/kernel/core/machine.h"
+#include "sentry/kernel/ns/namespaces.h"
 #include "sentry/kernel/task/task.h"
 
 #define SYSFS_MAGIC 0x62656572
@@ -56,28 +57,13 @@ static const struct pseudo_node system_nodes[] = {
 	DIR("node", node_nodes),
 	{0},
 };
-static const struct pseudo_node lo_statistics_nodes[] = {
-	FIXED("rx_bytes", "0\n"),   FIXED("tx_bytes", "0\n"),	FIXED("rx_packets", "0\n"),
-	FIXED("tx_packets", "0\n"), FIXED("rx_errors", "0\n"),	FIXED("tx_errors", "0\n"),
-	FIXED("rx_dropped", "0\n"), FIXED("tx_dropped", "0\n"), {0},
-};
-static const struct pseudo_node lo_nodes[] = {
-	FIXED("address", "00:00:00:00:00:00\n"),
-	FIXED("broadcast", "00:00:00:00:00:00\n"),
-	FIXED("addr_len", "6\n"),
-	FIXED("flags", "0x9\n"),
-	FIXED("ifindex", "1\n"),
-	FIXED("iflink", "1\n"),
-	FIXED("mtu", "65536\n"),
-	FIXED("operstate", "unknown\n"),
-	FIXED("carrier", "1\n"),
-	FIXED("tx_queue_len", "1000\n"),
-	FIXED("type", "772\n"),
-	DIR("statistics", lo_statistics_nodes),
+static const struct pseudo_node virtual_nodes[] = {
+	{.name = "net",
+	 .mode = S_IFDIR | 0755,
+	 .iops = &sysfs_virtual_net_iops,
+	 .fops = &sysfs_net_fops},
 	{0},
 };
-static const struct pseudo_node virtual_net_nodes[] = {DIR("lo", lo_nodes), {0}};
-static const struct pseudo_node virtual_nodes[] = {DIR("net", virtual_net_nodes), {0}};
 static const struct pseudo_node devices_nodes[] = {
 	DIR("system", system_nodes),
 	DIR("virtual", virtual_nodes),
@@ -97,12 +83,15 @@ static const struct pseudo_node mm_nodes[] = {
 };
 static const struct pseudo_node kernel_nodes[] = {DIR("mm", mm_nodes), {0}};
 static const struct pseudo_node fs_nodes[] = {DIR("cgroup", empty), {0}};
-static const struct pseudo_node net_class_nodes[] = {
-	{.name = "lo", .mode = S_IFLNK | 0777, .content = "../../devices/virtual/net/lo"},
-	{0},
-};
 static const struct pseudo_node class_nodes[] = {
-	DIR("net", net_class_nodes), DIR("block", empty), DIR("tty", empty), DIR("mem", empty), {0},
+	{.name = "net",
+	 .mode = S_IFDIR | 0755,
+	 .iops = &sysfs_class_net_iops,
+	 .fops = &sysfs_net_fops},
+	DIR("block", empty),
+	DIR("tty", empty),
+	DIR("mem", empty),
+	{0},
 };
 static const struct pseudo_node dev_nodes[] = {DIR("block", empty), DIR("char", empty), {0}};
 
@@ -122,15 +111,30 @@ static const struct pseudo_node top_nodes[] = {
 static const struct pseudo_node root_node = {
 	.name = "/", .mode = S_IFDIR | 0555, .children = top_nodes};
 
+static void sysfs_put_super(struct super_block *sb)
+{
+	if (sb->private)
+		net_ns_put(sb->private);
+}
+
 static const struct super_operations sysfs_sops = {
 	.evict_inode = pseudo_evict,
 	.statfs = pseudo_statfs,
+	.put_super = sysfs_put_super,
 };
+static const struct dentry_operations sysfs_dops = {.revalidate = sysfs_net_revalidate};
 
 static int sysfs_get_super(const struct fs_type *type, unsigned long flags, const char *source,
 			   const char *data, void *arg, struct super_block **out)
 {
-	return pseudo_sb_create(type, &sysfs_sops, &root_node, SYSFS_MAGIC, out);
+	int err = pseudo_sb_create(type, &sysfs_sops, &root_node, SYSFS_MAGIC, out);
+
+	if (err)
+		return err;
+	(*out)->d_ops = &sysfs_dops;
+	if (current && current->net_ns)
+		(*out)->private = net_ns_get(current->net_ns);
+	return 0;
 }
 
 static struct user_ns *sysfs_owner(void)

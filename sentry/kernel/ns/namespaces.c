@@ -41,7 +41,7 @@ struct ipc_ns *ipc_ns_create(struct user_ns *owner)
 	return ns;
 }
 
-/* A stack is some 200 KiB. */
+/* A stack is some 120 KiB. */
 #define NET_NS_MAX 2048
 static _Atomic unsigned net_ns_count;
 

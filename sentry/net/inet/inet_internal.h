@@ -38,6 +38,22 @@ struct inet_sock {
 extern const struct socket_ops inet_ops;
 extern const struct net_ep_ops inet_ep_ops;
 
+/* nsid.c: the numbers that one namespace has for others. */
+struct nsid_entry {
+	uint64_t ns;
+	int id;
+};
+struct nsid_table {
+	uint64_t ns; /* whose it is */
+	struct nsid_entry *entries;
+	size_t n, size;
+	LIST_ENTRY(nsid_table) link;
+};
+/* A zeroed table comes to be, before its stack is known; and goes, with what others call ns. */
+void nsid_table_add(struct nsid_table *t, uint64_t ns);
+void nsid_table_remove(struct nsid_table *t);
+struct nsid_table *inet_nsids(struct netstack *s);
+
 void inet_stack_destroy(struct net_ns *ns);
 const struct inet_redirect *inet_redirect_of(struct netstack *s);
 

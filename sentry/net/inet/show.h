@@ -14,6 +14,18 @@ struct net_ns;
  * Not referenced: it lives as long as the namespace. -ENOMEM and what netstack_create says. */
 int inet_stack_of(struct net_ns *ns, struct netstack **out);
 
+/*
+ * The numbers by which a network namespace knows others (man 8 ip-netns: set); `of` is their inode
+ * number. Given by the user, or, with `assign`, when first one is needed. NSID_NONE: there is none.
+ */
+#define NSID_NONE (-1)
+int inet_nsid(struct netstack *s, uint64_t of, bool assign);
+/* id NSID_NONE: the next free one. -EEXIST: it has one, or the number is another's; -ENOSPC: too
+ * many; -ENOMEM. */
+int inet_nsid_set(struct netstack *s, uint64_t of, int id);
+/* All of them, in no order. Freed by the caller. */
+int inet_nsids_list(struct netstack *s, int **ids, size_t *n);
+
 /* Has fn told of every change of a stack's configuration, on the thread that has caused it, with no
  * lock of the stack's held; perhaps that of the namespace, so that inet_stack_of() is not for it.
  */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/if_addr.h>
 #include <linux/rtnetlink.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <stdlib.h>
 
@@ -10,13 +11,31 @@
 #include "sentry/net/inet/inet_internal.h"
 
 #define STACK_MEMORY_MIN (16UL << 20)
+/* Of the namespaces that guests make, all together; a link with what belongs to it is some KiB. */
+#define LINKS_MAX 8192
+/* Of the connection table of one of those. */
+#define SMALL_TABLE 256
 
 struct inet_stack {
 	struct netstack *stack;
 	struct net_wheel *wheel;
 	struct ktimer timer;
 	struct inet_redirect redirect;
+	struct nsid_table nsids;
+	SLIST_ENTRY(inet_stack) dead;
 };
+
+/* What namespaces that guests make may use together: of packets, links and, in bytes, everything,
+ * that and routes, neighbours, connections. The limits are set before the first such stack. */
+static struct net_budget budget = {.links_limit = LINKS_MAX};
+static size_t memory_limit;
+static _Atomic size_t memory;
+
+/* Those whose last user has gone, perhaps by a timer of its own, which still looks at the wheel:
+ * the next who wants a stack frees them. dead_lock, a leaf. */
+static struct mutex dead_lock = MUTEX_INIT;
+static SLIST_HEAD(, inet_stack) dead = SLIST_HEAD_INITIALIZER(dead);
+static _Atomic bool any_dead;
 
 /* The stack of tasks without a namespace object; initial_lock. */
 static struct mutex initial_lock = MUTEX_INIT;
@@ -87,7 +106,67 @@ static int loopback_up(struct netstack *s)
 	return ret == -EEXIST ? 0 : ret;
 }
 
-static int make_stack(bool lo_up, struct inet_stack **out)
+static void stack_free(struct inet_stack *st)
+{
+	ktimer_cancel_sync(&st->timer);
+	net_wheel_destroy(st->wheel);
+	free(st);
+}
+
+static void released(void *user)
+{
+	struct inet_stack *st = user;
+	MUTEX_GUARD(&dead_lock);
+
+	SLIST_INSERT_HEAD(&dead, st, dead);
+	atomic_store(&any_dead, true);
+}
+
+static void free_dead(void)
+{
+	struct inet_stack *st, *next;
+
+	if (!atomic_load(&any_dead))
+		return;
+	mutex_lock(&dead_lock);
+	st = SLIST_FIRST(&dead);
+	SLIST_INIT(&dead);
+	atomic_store(&any_dead, false);
+	mutex_unlock(&dead_lock);
+	for (; st; st = next) {
+		next = SLIST_NEXT(st, dead);
+		stack_free(st);
+	}
+}
+
+static void *counted_alloc(void *ctx, size_t size)
+{
+	void *p = atomic_load(&memory) + size <= memory_limit ? malloc(size) : NULL;
+
+	if (p)
+		atomic_fetch_add(&memory, malloc_usable_size(p));
+	return p;
+}
+
+static void counted_free(void *ctx, void *p)
+{
+	atomic_fetch_sub(&memory, malloc_usable_size(p));
+	free(p);
+}
+
+/* Others than a container's own are small, and bounded together. */
+static void share(struct net_config *config)
+{
+	budget.memory_limit = config->memory_limit;
+	memory_limit = 2 * config->memory_limit;
+	config->budget = &budget;
+	config->hash_buckets = SMALL_TABLE;
+	config->env.alloc = counted_alloc;
+	config->env.free = counted_free;
+}
+
+/* lo_up: a container's own; else one that a guest has made. */
+static int make_stack(bool lo_up, uint64_t id, struct inet_stack **out)
 {
 	struct inet_stack *st = calloc(1, sizeof(*st));
 	struct net_config config = {0};
@@ -103,19 +182,23 @@ static int make_stack(bool lo_up, struct inet_stack **out)
 	}
 	config.user = st;
 	config.event = changed;
+	config.released = released;
+	config.id = id;
 	config.memory_limit = MAX(machine.total_memory / 8, STACK_MEMORY_MIN);
+	if (!lo_up)
+		share(&config);
 	ret = netstack_create(&config, &st->stack);
-	if (!ret && lo_up) {
-		ret = loopback_up(st->stack);
-		if (ret)
-			netstack_destroy(st->stack);
-	}
 	if (ret) {
-		ktimer_cancel_sync(&st->timer);
-		net_wheel_destroy(st->wheel);
-		free(st);
+		stack_free(st);
 		return ret;
 	}
+	if (lo_up)
+		ret = loopback_up(st->stack);
+	if (ret) {
+		netstack_destroy(st->stack);
+		return ret;
+	}
+	nsid_table_add(&st->nsids, id);
 	*out = st;
 	return 0;
 }
@@ -126,9 +209,10 @@ int inet_stack_of(struct net_ns *ns, struct netstack **out)
 	struct inet_stack *st = NULL;
 	int ret;
 
+	free_dead();
 	MUTEX_GUARD(ns ? &ns->lock : &initial_lock);
 	if (!*slot) {
-		ret = make_stack(!ns || ns->lo_up, &st);
+		ret = make_stack(!ns || ns->lo_up, ns ? ns->inum : 0, &st);
 		if (ret)
 			return ret;
 		*slot = st;
@@ -162,7 +246,13 @@ void inet_stack_destroy(struct net_ns *ns)
 	if (!st)
 		return;
 	ns->stack = NULL;
+	nsid_table_remove(&st->nsids);
 	netstack_destroy(st->stack);
-	ktimer_cancel_sync(&st->timer);
-	/* Connections that still drain have their timers on the wheel: it stays, small and idle. */
+}
+
+struct nsid_table *inet_nsids(struct netstack *s)
+{
+	struct inet_stack *st = netstack_user(s);
+
+	return &st->nsids;
 }

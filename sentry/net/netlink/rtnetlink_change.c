@@ -186,6 +186,8 @@ int rt_change(const struct rt_request *r)
 		return change_neigh(r, true);
 	case RTM_DELNEIGH:
 		return change_neigh(r, false);
+	case RTM_NEWNSID:
+		return rt_new_nsid(r);
 	default:
 		return -EOPNOTSUPP;
 	}

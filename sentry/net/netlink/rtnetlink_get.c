@@ -93,6 +93,18 @@ static void put_kind(struct nl_buf *b, const char *kind)
 	free(info.data);
 }
 
+/* IF_OPER_* of <linux/if.h>, which cannot be had together with <net/if.h>. */
+static uint8_t oper_state(const struct net_link_info *i)
+{
+	enum { UNKNOWN = 0, DOWN = 2, LOWERLAYERDOWN = 3, UP = 6 };
+
+	if (!(i->flags & IFF_UP))
+		return DOWN;
+	if (!(i->flags & IFF_RUNNING))
+		return i->peer_away ? DOWN : LOWERLAYERDOWN;
+	return i->kind == NET_LINK_LOOPBACK ? UNKNOWN : UP;
+}
+
 void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 		 const struct net_link_info *i)
 {
@@ -104,7 +116,7 @@ void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 	nl_put(b, &info, sizeof(info));
 	attr_string(b, IFLA_IFNAME, i->name);
 	attr_u32(b, IFLA_TXQLEN, loopback ? 1000 : i->txqlen);
-	attr_u8(b, IFLA_OPERSTATE, !up ? 2 : loopback ? 0 : 6 /* IF_OPER_DOWN, UNKNOWN, UP */);
+	attr_u8(b, IFLA_OPERSTATE, oper_state(i));
 	attr_u8(b, IFLA_LINKMODE, 0);
 	attr_u32(b, IFLA_MTU, i->mtu);
 	attr_u32(b, IFLA_MIN_MTU, loopback ? 0 : 68);
@@ -113,12 +125,14 @@ void rt_put_link(const struct rt_request *r, uint16_t type, uint16_t flags,
 	attr_u32(b, IFLA_PROMISCUITY, i->flags & IFF_PROMISC ? 1 : 0);
 	attr_u32(b, IFLA_NUM_TX_QUEUES, 1);
 	attr_u32(b, IFLA_NUM_RX_QUEUES, 1);
-	attr_u8(b, IFLA_CARRIER, up);
+	attr_u8(b, IFLA_CARRIER, (i->flags & IFF_RUNNING) != 0);
 	attr_string(b, IFLA_QDISC, !up ? "noop" : loopback ? "noqueue" : "pfifo");
 	nl_attr(b, IFLA_ADDRESS, i->addr, sizeof(i->addr));
 	nl_attr(b, IFLA_BROADCAST, i->broadcast, sizeof(i->broadcast));
 	if (i->peer)
 		attr_u32(b, IFLA_LINK, (uint32_t)i->peer);
+	if (i->peer && i->peer_away)
+		attr_u32(b, IFLA_LINK_NETNSID, (uint32_t)inet_nsid(r->stack, i->peer_stack, true));
 	if (i->master)
 		attr_u32(b, IFLA_MASTER, (uint32_t)i->master);
 	put_stats(b, &i->stats);
@@ -395,6 +409,8 @@ int rt_get(const struct rt_request *r)
 		return r->dump ? dump_routes(r) : get_route(r);
 	case RTM_GETNEIGH:
 		return r->dump ? net_neigh_each(r->stack, dump_neigh, arg) : -EOPNOTSUPP;
+	case RTM_GETNSID:
+		return rt_get_nsid(r);
 	case RTM_GETRULE:
 		if (!r->dump)
 			return -EOPNOTSUPP;

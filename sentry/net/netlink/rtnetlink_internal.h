@@ -57,6 +57,25 @@ void rt_put_route(const struct rt_request *r, uint16_t type, uint16_t flags,
 void rt_put_neigh(const struct rt_request *r, uint16_t type, uint16_t flags,
 		  const struct net_neigh_info *i);
 
+/*
+ * rtnetlink_ns.c: the network namespace that one of two attributes names, a process's or a
+ * descriptor's; its reference is the caller's. *out NULL: neither is there. -ESRCH, -EBADF,
+ * -EINVAL.
+ */
+int rt_namespace(const struct rtattr *pid, const struct rtattr *fd, struct net_ns **out);
+/* The same of one where links are to be: -EPERM without CAP_NET_ADMIN there. Its stack, too. */
+int rt_target(const struct rt_attrs *attrs, struct net_ns **out, struct netstack **stack);
+/*
+ * rtnetlink_bridge.c: what requests say of bridges and their ports, which can be set to what they
+ * do anyway; -EOPNOTSUPP for the rest. In IFLA_LINKINFO, and to the family AF_BRIDGE.
+ */
+int rt_check_kind(const struct rt_attrs *attrs);
+int rt_change_port(const struct rt_request *r, const struct ifinfomsg *msg,
+		   const struct rt_attrs *attrs);
+/* RTM_NEWNSID, RTM_GETNSID. */
+int rt_new_nsid(const struct rt_request *r);
+int rt_get_nsid(const struct rt_request *r);
+
 /* GET requests (rtnetlink_get.c); NEW, DEL and SET of links (rtnetlink_link.c) and of the others
  * (rtnetlink_change.c), privileges checked. 0 or -errno. */
 int rt_get(const struct rt_request *r);

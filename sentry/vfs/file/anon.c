@@ -1,5 +1,6 @@
 /* Files without a place in a tree: pipes, sockets, eventfds. */
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -45,21 +46,29 @@ static int anon_statfs(struct super_block *sb, struct statfs *buf)
 static const struct super_operations anon_s_ops = {.statfs = anon_statfs};
 static const struct fs_type anon_type = {.name = "anon_inodefs", .nodev = true};
 
-void anon_init(void)
+struct mount *anon_mount_create(const struct fs_type *type, uint64_t magic)
 {
-	struct super_block *sb = sb_alloc(&anon_type, &anon_s_ops);
+	struct super_block *sb = sb_alloc(type, &anon_s_ops);
+	struct mount *mnt;
 	struct inode *root;
 
 	BUG_ON(!sb);
 	sb->d_ops = &anon_d_ops;
-	sb->magic = 0x09041934;
+	sb->magic = magic;
+	sb->source = strdup(type->name);
 	root = inode_alloc(sb, S_IFDIR | 0555);
 	BUG_ON(!root);
 	sb->root = d_make_root(sb, root);
 	BUG_ON(!sb->root);
 	sb->root->private = strdup("anon_inode:/");
-	anon_mount = mount_internal(sb);
-	BUG_ON(!anon_mount);
+	mnt = mount_internal(sb);
+	BUG_ON(!mnt);
+	return mnt;
+}
+
+void anon_init(void)
+{
+	anon_mount = anon_mount_create(&anon_type, ANON_INODE_FS_MAGIC);
 }
 
 /* Linux has one inode for all of those that are not pipes or sockets: it cannot be changed. */
@@ -78,7 +87,14 @@ int64_t file_noop_llseek(struct file *f, int64_t offset, int whence)
 int anon_file_create(const char *dname, uint32_t mode, const struct file_operations *ops,
 		     void *private, uint32_t flags, struct file **out)
 {
-	struct super_block *sb = anon_mount->sb;
+	return anon_file_create_on(anon_mount, dname, mode, ops, private, flags, out);
+}
+
+int anon_file_create_on(struct mount *mnt, const char *dname, uint32_t mode,
+			const struct file_operations *ops, void *private, uint32_t flags,
+			struct file **out)
+{
+	struct super_block *sb = mnt->sb;
 	struct file *f = file_alloc(flags);
 	struct inode *inode;
 	struct dentry *d;
@@ -101,7 +117,7 @@ int anon_file_create(const char *dname, uint32_t mode, const struct file_operati
 		inode->ops = &anon_iops;
 	inode->flags |= S_PRIVATE;
 	d->private = strdup(dname);
-	f->path.mnt = mnt_get(anon_mount);
+	f->path.mnt = mnt_get(mnt);
 	f->path.dentry = d;
 	f->inode = inode_get(inode);
 	f->can_read = (flags & O_ACCMODE) != O_WRONLY;

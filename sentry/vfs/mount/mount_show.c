@@ -60,12 +60,15 @@ static void show_mountinfo(FILE *out, struct mount *m, const char *where)
 {
 	unsigned long flags = atomic_load(&m->flags);
 	struct path inside = {m, m->root}, top = {m, m->sb->root};
+	char *__free name = NULL;
 	char buf[8192], *root = NULL;
 	bool reached;
 
 	/* The root of the mount within its file system. */
 	if (m->root == m->sb->root) {
 		root = NULL;
+	} else if (m->sb->d_ops && m->sb->d_ops->dname) {
+		root = name = m->sb->d_ops->dname(m->root);
 	} else {
 		struct mount whole = {.root = m->sb->root};
 

@@ -2,11 +2,13 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <linux/magic.h>
 #include <linux/nsfs.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -293,7 +295,8 @@ static int join_by_files(void)
 /* What `ip netns` does: a name keeps the namespace. */
 static int named_by_a_bind(void)
 {
-	char file[] = "/tmp/moat-ns-XXXXXX", name[100];
+	char file[] = "/tmp/moat-ns-XXXXXX", name[100], line[200];
+	struct statfs fs;
 	int fd = mkstemp(file), p[2];
 
 	REQUIRE(fd >= 0);
@@ -302,6 +305,12 @@ static int named_by_a_bind(void)
 	CHECK_EQ(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL), 0);
 	CHECK_EQ(sethostname("bound", 5), 0);
 	CHECK_EQ(mount("/proc/self/ns/uts", file, NULL, MS_BIND, NULL), 0);
+	/* By this programs know that it is one. */
+	CHECK_EQ(statfs(file, &fs), 0);
+	CHECK_EQ(fs.f_type, NSFS_MAGIC);
+	snprintf(line, sizeof(line),
+		 "grep -q ' uts:.[0-9]*. %s .* - nsfs nsfs ' /proc/self/mountinfo", file);
+	CHECK_EQ(system(line), 0);
 	CHECK_ERRNO(mount("/proc/self/ns/mnt", file, NULL, MS_BIND, NULL), EINVAL);
 	CHECK_EQ(unshare(CLONE_NEWUTS), 0);
 	CHECK_EQ(sethostname("another", 7), 0);
