@@ -529,10 +529,27 @@ static ssize_t read_stream(struct tcp_ep *tp, struct net_msg *m, int flags)
 	return n;
 }
 
+/* TCP_INQ: how much there is still to read; the end of the stream counts as one. */
+static void put_inq(struct tcp_ep *tp, struct net_msg *m, size_t room)
+{
+	int inq = (int)(tp->rcv_nxt - tp->copied_seq);
+	struct cmsghdr h = {CMSG_LEN(sizeof(inq)), IPPROTO_TCP, TCP_CM_INQ};
+	char *at = m->control;
+
+	if (!at || room < CMSG_LEN(sizeof(inq))) {
+		m->flags |= MSG_CTRUNC;
+		return;
+	}
+	memset(at, 0, MIN(room, CMSG_SPACE(sizeof(inq))));
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + CMSG_LEN(0), &inq, sizeof(inq));
+	m->controllen = MIN(room, CMSG_SPACE(sizeof(inq)));
+}
+
 ssize_t tcp_recvmsg(struct net_ep *ep, struct net_msg *m, int flags)
 {
 	struct tcp_ep *tp = tcp(ep);
-	size_t want = 0;
+	size_t want = 0, room = m->controllen;
 	ssize_t n;
 
 	m->flags = 0;
@@ -553,7 +570,9 @@ ssize_t tcp_recvmsg(struct net_ep *ep, struct net_msg *m, int flags)
 	if (n > 0 && !(flags & MSG_PEEK))
 		after_read(tp);
 	if (n == 0 && want)
-		return empty_result(tp);
+		n = empty_result(tp);
+	if (n >= 0 && tp->recv_inq)
+		put_inq(tp, m, room);
 	return n;
 }
 
