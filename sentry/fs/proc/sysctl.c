@@ -9,6 +9,7 @@
 #include "sentry/fs/aio/aio.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/fs/proc/sysctl_internal.h"
+#include "sentry/kernel/coredump/coredump.h"
 #include "sentry/kernel/ns/namespaces.h"
 #include "sentry/kernel/run/version.h"
 #include "sentry/kernel/task/lifecycle.h"
@@ -123,6 +124,41 @@ static int show_aio_nr(struct text *out, struct inode *inode)
 	return 0;
 }
 
+static int show_core_pattern(struct text *out, struct inode *inode)
+{
+	char pattern[CORE_PATTERN_MAX + 1];
+
+	core_pattern_get(pattern);
+	text_printf(out, "%s\n", pattern);
+	return 0;
+}
+
+static ssize_t write_core_pattern(struct inode *inode, char *s, size_t n)
+{
+	int err;
+
+	s[strcspn(s, "\n")] = 0;
+	err = core_pattern_set(s);
+	return err ? err : (ssize_t)n;
+}
+
+static int show_core_uses_pid(struct text *out, struct inode *inode)
+{
+	text_printf(out, "%d\n", core_uses_pid_get());
+	return 0;
+}
+
+static ssize_t write_core_uses_pid(struct inode *inode, char *s, size_t n)
+{
+	int64_t on;
+	int err = pseudo_parse_int(s, INT_MIN, INT_MAX, &on);
+
+	if (err)
+		return err;
+	core_uses_pid_set(on != 0);
+	return (ssize_t)n;
+}
+
 /* The mode bits count for everybody: root may not write what nobody may. */
 static int sysctl_permission(struct inode *inode, int mask)
 {
@@ -227,8 +263,8 @@ static const struct pseudo_node kernel_nodes[] = {
 	FIXED("msgmnb", "16384\n"),
 	FIXED("msgmni", "32000\n"),
 	FIXED("sem", "32000\t1024000000\t500\t32000\n"),
-	FIXED("core_pattern", "core\n"),
-	FIXED("core_uses_pid", "0\n"),
+	SETTING("core_pattern", show_core_pattern, write_core_pattern),
+	SETTING("core_uses_pid", show_core_uses_pid, write_core_uses_pid),
 	FIXED("core_pipe_limit", "0\n"),
 	FIXED("tainted", "0\n"),
 	FIXED("printk", "4\t4\t1\t7\n"),

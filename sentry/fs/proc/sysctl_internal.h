@@ -17,6 +17,11 @@ extern const struct pseudo_node sysctl_net_nodes[];
 		.name = (NAME), .mode = S_IFREG | 0444, .show = (SHOW), .iops = &sysctl_iops,      \
 		.fops = &sysctl_fops                                                               \
 	}
+#define SETTING(NAME, SHOW, WRITE)                                                                 \
+	{                                                                                          \
+		.name = (NAME), .mode = S_IFREG | 0644, .show = (SHOW), .write = (WRITE),          \
+		.iops = &sysctl_iops, .fops = &sysctl_fops                                         \
+	}
 #define FIXED(NAME, CONTENT)                                                                       \
 	{                                                                                          \
 		.name = (NAME), .mode = S_IFREG | 0444, .content = (CONTENT),                      \
