@@ -13,6 +13,7 @@
 #include "sentry/kernel/ns/namespaces.h"
 #include "sentry/kernel/run/version.h"
 #include "sentry/kernel/task/lifecycle.h"
+#include "sentry/vfs/lock/leases.h"
 
 /* --- names
  * ---------------------------------------------------------------------------------------------------
@@ -156,6 +157,25 @@ static ssize_t write_core_uses_pid(struct inode *inode, char *s, size_t n)
 	if (err)
 		return err;
 	core_uses_pid_set(on != 0);
+	return (ssize_t)n;
+}
+
+/* node->arg: 0 leases-enable, 1 lease-break-time. */
+static int show_lease_setting(struct text *out, struct inode *inode)
+{
+	text_printf(out, "%d\n", pseudo(inode)->node->arg ? lease_break_time : leases_enabled);
+	return 0;
+}
+
+static ssize_t write_lease_setting(struct inode *inode, char *s, size_t n)
+{
+	bool time = pseudo(inode)->node->arg;
+	int64_t value;
+	int err = pseudo_parse_int(s, time ? INT_MIN : 0, time ? INT_MAX : 1, &value);
+
+	if (err)
+		return err;
+	atomic_store(time ? &lease_break_time : &leases_enabled, (int)value);
 	return (ssize_t)n;
 }
 
@@ -331,8 +351,14 @@ static const struct pseudo_node fs_nodes[] = {
 	FIXED("pipe-user-pages-hard", "0\n"),
 	TEXT("aio-max-nr", show_aio_max_nr),
 	TEXT("aio-nr", show_aio_nr),
-	FIXED("lease-break-time", "45\n"),
-	FIXED("leases-enable", "1\n"),
+	{.name = "lease-break-time",
+	 .mode = S_IFREG | 0644,
+	 .show = show_lease_setting,
+	 .write = write_lease_setting,
+	 .iops = &sysctl_iops,
+	 .fops = &sysctl_fops,
+	 .arg = 1},
+	SETTING("leases-enable", show_lease_setting, write_lease_setting),
 	FIXED("mount-max", "100000\n"),
 	FIXED("overflowuid", "65534\n"),
 	FIXED("overflowgid", "65534\n"),
