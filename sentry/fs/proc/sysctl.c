@@ -10,6 +10,7 @@
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/fs/proc/sysctl_internal.h"
 #include "sentry/kernel/coredump/coredump.h"
+#include "sentry/kernel/ipc/ipc.h"
 #include "sentry/kernel/ns/namespaces.h"
 #include "sentry/kernel/run/version.h"
 #include "sentry/kernel/task/lifecycle.h"
@@ -275,14 +276,14 @@ static const struct pseudo_node kernel_nodes[] = {
 	FIXED("cap_last_cap", "40\n"),
 	FIXED("overflowuid", "65534\n"),
 	FIXED("overflowgid", "65534\n"),
-	FIXED("shmmax", "18446744073692774399\n"),
-	FIXED("shmall", "18446744073692774399\n"),
-	FIXED("shmmni", "4096\n"),
+	IPC_SETTING("shmmax", IPC_SHMMAX, 1),
+	IPC_SETTING("shmall", IPC_SHMALL, 1),
+	IPC_SETTING("shmmni", IPC_SHMMNI, 1),
 	FIXED("shm_rmid_forced", "0\n"),
-	FIXED("msgmax", "8192\n"),
-	FIXED("msgmnb", "16384\n"),
-	FIXED("msgmni", "32000\n"),
-	FIXED("sem", "32000\t1024000000\t500\t32000\n"),
+	IPC_SETTING("msgmax", IPC_MSGMAX, 1),
+	IPC_SETTING("msgmnb", IPC_MSGMNB, 1),
+	IPC_SETTING("msgmni", IPC_MSGMNI, 1),
+	IPC_SETTING("sem", IPC_SEMMSL, 4),
 	SETTING("core_pattern", show_core_pattern, write_core_pattern),
 	SETTING("core_uses_pid", show_core_uses_pid, write_core_uses_pid),
 	FIXED("core_pipe_limit", "0\n"),

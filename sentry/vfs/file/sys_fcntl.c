@@ -2,6 +2,7 @@
 #include <sys/resource.h>
 
 #include "sentry/kernel/core/current.h"
+#include "sentry/kernel/core/pid.h"
 #include "sentry/kernel/core/signals.h"
 #include "sentry/kernel/core/syscall.h"
 #include "sentry/uaccess/uaccess.h"
