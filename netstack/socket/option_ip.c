@@ -2,6 +2,9 @@
 #include "netstack/link/link.h"
 #include "netstack/socket/socket_internal.h"
 
+#ifndef IP_PROTOCOL
+#define IP_PROTOCOL 52
+#endif
 #ifndef IPV6_AUTOFLOWLABEL
 #define IPV6_AUTOFLOWLABEL 70
 #endif
@@ -24,7 +27,10 @@ static int set_mcast_if(struct net_ep *ep, const void *val, socklen_t len)
 {
 	struct ip_mreqn m = {0};
 	struct net_link *l = NULL;
+	struct in6_addr a;
 
+	if (ep->type == SOCK_STREAM)
+		return -EINVAL;
 	if (len >= sizeof(m)) {
 		memcpy(&m, val, sizeof(m));
 	} else if (len >= sizeof(struct ip_mreq)) {
@@ -39,6 +45,10 @@ static int set_mcast_if(struct net_ep *ep, const void *val, socklen_t len)
 		if (!l)
 			return -EADDRNOTAVAIL;
 		net_link_put(l);
+	} else if (m.imr_address.s_addr) {
+		addr_set4(&a, m.imr_address.s_addr);
+		if (!addr_is_local(ep->stack, &a))
+			return -EADDRNOTAVAIL;
 	}
 	ep->opt.mcast_if = m.imr_ifindex;
 	ep->opt.mcast_addr = m.imr_address;
@@ -179,7 +189,7 @@ static int set_ip_int(struct net_ep *ep, int name, int v)
 		o->bind_no_port = v;
 		return 0;
 	case IP_MULTICAST_TTL:
-		if (v < -1 || v > 255)
+		if (v < -1 || v > 255 || ep->type == SOCK_STREAM)
 			return -EINVAL;
 		o->mcast_ttl = v == -1 ? 1 : v;
 		return 0;
@@ -187,6 +197,8 @@ static int set_ip_int(struct net_ep *ep, int name, int v)
 		o->mcast_loop = v;
 		return 0;
 	case IP_MULTICAST_ALL:
+		if (v != 0 && v != 1)
+			return -EINVAL;
 		o->mcast_all = v;
 		return 0;
 	default:
@@ -201,6 +213,8 @@ int ep_setsockopt_ip(struct net_ep *ep, int name, const void *val, socklen_t len
 	switch (name) {
 	case IP_ADD_MEMBERSHIP:
 	case IP_DROP_MEMBERSHIP:
+		if (ep->type == SOCK_STREAM)
+			return -EPROTO;
 		return membership4(ep, name == IP_ADD_MEMBERSHIP, val, len);
 	case IP_ADD_SOURCE_MEMBERSHIP:
 	case IP_DROP_SOURCE_MEMBERSHIP:
@@ -297,6 +311,9 @@ int ep_getsockopt_ip(struct net_ep *ep, int name, void *val, socklen_t *len)
 		break;
 	case IP_MULTICAST_ALL:
 		v = o->mcast_all;
+		break;
+	case IP_PROTOCOL:
+		v = ep->protocol;
 		break;
 	case IP_MULTICAST_IF:
 		return opt_put(val, len, &o->mcast_addr, sizeof(o->mcast_addr));

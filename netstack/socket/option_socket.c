@@ -74,6 +74,7 @@ static int set_int(struct net_ep *ep, int name, int v)
 
 	switch (name) {
 	case SO_DEBUG:
+		o->debug = v;
 		break;
 	case SO_REUSEADDR:
 		o->reuseaddr = v;
@@ -127,17 +128,11 @@ static int set_int(struct net_ep *ep, int name, int v)
 	case SO_RCVLOWAT:
 		o->rcvlowat = v < 0 ? INT32_MAX : v ? v : 1;
 		break;
-	case SO_BINDTOIFINDEX: {
-		struct net_link *l = v ? net_link_by_index(ep->stack, v) : NULL;
-
+	case SO_BINDTOIFINDEX:
 		if (v < 0)
 			return -EINVAL;
-		if (v && !l)
-			return -ENODEV;
-		ep->bound_if = v;
-		net_link_put(l);
+		ep->bound_if = v; /* a link that is not there yet is none to complain about */
 		break;
-	}
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -191,7 +186,7 @@ static int get_int(struct net_ep *ep, int name, int *v)
 
 	switch (name) {
 	case SO_DEBUG:
-		*v = 0;
+		*v = o->debug;
 		return 0;
 	case SO_REUSEADDR:
 		*v = o->reuseaddr;

@@ -46,7 +46,7 @@ struct ep_proto {
 };
 
 struct ep_options {
-	bool reuseaddr, reuseport, broadcast, keepalive, oobinline, dontroute, no_check;
+	bool reuseaddr, reuseport, debug, broadcast, keepalive, oobinline, dontroute, no_check;
 	bool rcvbuf_locked, sndbuf_locked, filter_locked, rxq_ovfl;
 	bool linger;
 	uint8_t timestamp; /* 0, 1: SO_TIMESTAMP, 2: SO_TIMESTAMPNS */

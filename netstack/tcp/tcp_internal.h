@@ -155,6 +155,7 @@ struct tcp_ep {
 	bool fin_queued, fin_sent, fin_received, orphan, self_ref;
 	bool ece_pending, cwr_pending; /* ECN: echo CE; announce the reduction */
 	bool cwnd_limited, reordering_seen, dsack_seen, frto, tlp_is_retrans;
+	bool recv_inq; /* TCP_INQ */
 	bool urg_valid, urg_read, loss_by_tlp;
 	uint8_t retransmits, backoff, probes_out, syn_retries;
 	uint8_t rtx_mode;

@@ -415,6 +415,15 @@ bool tcp_lingering(struct net_ep *ep)
 
 /* ------------------------------------------------------------------------------ readiness, info */
 
+/* There is something to read that is no urgent byte beside the stream. Lock held. */
+static bool has_data(struct tcp_ep *tp)
+{
+	if (STAILQ_EMPTY(&tp->ep.rxq))
+		return false;
+	return !tp->urg_valid || tp->ep.opt.oobinline || tp->copied_seq != tp->rcv_up - 1 ||
+	       tp->rcv_nxt - tp->copied_seq - tp->fin_received > 1;
+}
+
 static uint32_t tcp_readiness(struct net_ep *ep)
 {
 	struct tcp_ep *tp = tcp(ep);
@@ -432,7 +441,7 @@ static uint32_t tcp_readiness(struct net_ep *ep)
 		return m | EPOLLOUT | EPOLLWRNORM;
 	if (tp->state == TCP_SYN_SENT || tp->state == TCP_SYN_RECV)
 		return m;
-	if (!STAILQ_EMPTY(&ep->rxq))
+	if (has_data(tp))
 		m |= EPOLLIN | EPOLLRDNORM;
 	if ((ep->shut & 2) || tcp_write_space(tp))
 		m |= EPOLLOUT | EPOLLWRNORM;

@@ -1,6 +1,10 @@
 /* IPPROTO_TCP options and TCP_INFO; man 7 tcp. */
 #include "netstack/tcp/tcp_internal.h"
 
+#ifndef TCP_IS_MPTCP
+#define TCP_IS_MPTCP 43
+#endif
+
 static int set_keep(int v, int max, int *out)
 {
 	if (v < 1 || v > max)
@@ -86,13 +90,14 @@ static int set_int(struct tcp_ep *tp, int name, int v)
 			tp->syncnt = n;
 		return err;
 	case TCP_LINGER2:
-		tp->linger2 = v < 0 ? -1 : v > 120 ? 0 : v;
+		tp->linger2 = v < 0 ? -1 : MIN(v, 120);
 		return 0;
 	case TCP_DEFER_ACCEPT:
 		tp->defer_accept = seconds_to_retries(v);
 		return 0;
 	case TCP_WINDOW_CLAMP:
-		if (v < 0)
+		/* 0 lifts it, which is for sockets without a connection only (man 7 tcp). */
+		if (!v && tp->state != TCP_CLOSE)
 			return -EINVAL;
 		tp->window_clamp = v ? MAX((uint32_t)v, 1152u) : UINT32_MAX;
 		return 0;
@@ -111,6 +116,11 @@ static int set_int(struct tcp_ep *tp, int name, int v)
 		if (v < 0)
 			return -EINVAL;
 		tp->user_timeout_ms = v;
+		return 0;
+	case TCP_INQ:
+		if (v != 0 && v != 1)
+			return -EINVAL;
+		tp->recv_inq = v;
 		return 0;
 	case TCP_NOTSENT_LOWAT:
 		tp->notsent_lowat = v;
@@ -276,13 +286,21 @@ int tcp_getsockopt(struct net_ep *ep, int level, int name, void *val, socklen_t 
 		v = retries_to_seconds(tp->defer_accept);
 		break;
 	case TCP_WINDOW_CLAMP:
-		v = MIN(tp->window_clamp, (uint32_t)INT32_MAX);
+		v = tp->window_clamp == UINT32_MAX && tp->state == TCP_CLOSE
+			    ? 0
+			    : (int)MIN(tp->window_clamp, (uint32_t)INT32_MAX);
 		break;
 	case TCP_QUICKACK:
 		v = !tp->pingpong;
 		break;
 	case TCP_USER_TIMEOUT:
 		v = tp->user_timeout_ms;
+		break;
+	case TCP_INQ:
+		v = tp->recv_inq;
+		break;
+	case TCP_IS_MPTCP:
+		v = 0;
 		break;
 	case TCP_NOTSENT_LOWAT:
 		v = tp->notsent_lowat;

@@ -390,13 +390,14 @@ static void after_read(struct tcp_ep *tp)
 		tcp_send_ack(tp);
 }
 
-/* How far reading may go: up to an urgent byte that is not inline, one byte past a read mark. */
+/* How far reading may go: up to the urgent byte, of which it is told to skip it if it is not
+ * inline. Reading that begins at an inline one goes on. */
 static uint32_t read_limit(struct tcp_ep *tp, uint32_t want, bool *skip_urgent)
 {
 	uint32_t to_mark;
 
 	*skip_urgent = false;
-	if (!tp->urg_valid || tp->ep.opt.oobinline)
+	if (!tp->urg_valid)
 		return want;
 	if (seq_le(tp->rcv_up, tp->copied_seq)) {
 		tp->urg_valid = false;
@@ -404,6 +405,8 @@ static uint32_t read_limit(struct tcp_ep *tp, uint32_t want, bool *skip_urgent)
 	}
 	to_mark = tp->rcv_up - 1 - tp->copied_seq;
 	if (to_mark == 0) {
+		if (tp->ep.opt.oobinline)
+			return want;
 		*skip_urgent = seq_lt(tp->copied_seq, tp->rcv_nxt);
 		return 0;
 	}
@@ -428,19 +431,21 @@ static void consume(struct tcp_ep *tp, uint32_t n)
 	}
 }
 
-/* Copies without consuming. Lock held. */
-static size_t peek(struct tcp_ep *tp, struct net_msg *m, size_t want)
+/* Copies without consuming, from `off` bytes into the queue. Lock held. */
+static size_t peek(struct tcp_ep *tp, struct net_msg *m, size_t want, size_t off)
 {
 	struct nbuf *b;
 	size_t n = 0;
 
 	STAILQ_FOREACH(b, &tp->ep.rxq, next)
 	{
-		size_t k = MIN(want - n, (size_t)b->len);
+		size_t k = b->len > off ? MIN(want - n, (size_t)b->len - off) : 0;
 
-		if (!k)
+		if (n == want)
 			break;
-		n += nbuf_to_iov(b, 0, m->iov, m->iovcnt, n, k);
+		if (k)
+			n += nbuf_to_iov(b, off, m->iov, m->iovcnt, n, k);
+		off -= MIN(off, (size_t)b->len);
 	}
 	return n;
 }
@@ -490,8 +495,11 @@ static ssize_t read_stream(struct tcp_ep *tp, struct net_msg *m, int flags)
 	for (size_t i = 0; i < m->iovcnt; i++)
 		want += MIN(m->iov[i].iov_len, (size_t)0x7ffff000);
 	want = MIN(want, (ssize_t)0x7ffff000);
-	if (flags & MSG_PEEK)
-		return peek(tp, m, read_limit(tp, want, &skip));
+	if (flags & MSG_PEEK) {
+		uint32_t k = read_limit(tp, want, &skip);
+
+		return skip ? peek(tp, m, want, 1) : peek(tp, m, k, 0);
+	}
 	while (n < want) {
 		uint32_t k = read_limit(tp, want - n, &skip);
 
@@ -514,16 +522,34 @@ static ssize_t read_stream(struct tcp_ep *tp, struct net_msg *m, int flags)
 		} else {
 			n += take(tp, m, k, n);
 		}
-		if (tp->urg_valid)
-			break;
+		if (tp->urg_valid && seq_lt(tp->copied_seq, tp->rcv_up))
+			break; /* at the mark, or all that there is */
+		tp->urg_valid = false;
 	}
 	return n;
+}
+
+/* TCP_INQ: how much there is still to read; the end of the stream counts as one. */
+static void put_inq(struct tcp_ep *tp, struct net_msg *m, size_t room)
+{
+	int inq = (int)(tp->rcv_nxt - tp->copied_seq);
+	struct cmsghdr h = {CMSG_LEN(sizeof(inq)), IPPROTO_TCP, TCP_CM_INQ};
+	char *at = m->control;
+
+	if (!at || room < CMSG_LEN(sizeof(inq))) {
+		m->flags |= MSG_CTRUNC;
+		return;
+	}
+	memset(at, 0, MIN(room, CMSG_SPACE(sizeof(inq))));
+	memcpy(at, &h, sizeof(h));
+	memcpy(at + CMSG_LEN(0), &inq, sizeof(inq));
+	m->controllen = MIN(room, CMSG_SPACE(sizeof(inq)));
 }
 
 ssize_t tcp_recvmsg(struct net_ep *ep, struct net_msg *m, int flags)
 {
 	struct tcp_ep *tp = tcp(ep);
-	size_t want = 0;
+	size_t want = 0, room = m->controllen;
 	ssize_t n;
 
 	m->flags = 0;
@@ -544,7 +570,9 @@ ssize_t tcp_recvmsg(struct net_ep *ep, struct net_msg *m, int flags)
 	if (n > 0 && !(flags & MSG_PEEK))
 		after_read(tp);
 	if (n == 0 && want)
-		return empty_result(tp);
+		n = empty_result(tp);
+	if (n >= 0 && tp->recv_inq)
+		put_inq(tp, m, room);
 	return n;
 }
 

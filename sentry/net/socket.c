@@ -112,10 +112,12 @@ const struct file_operations socket_fops = {
 
 static struct socket *socket_alloc(int family, int type, int protocol)
 {
+	static _Atomic uint64_t last_cookie;
 	struct socket *sock = calloc(1, sizeof(*sock));
 
 	if (!sock)
 		return NULL;
+	sock->cookie = atomic_fetch_add(&last_cookie, 1) + 1;
 	sock->family = family;
 	sock->type = type;
 	sock->protocol = protocol;

@@ -77,7 +77,8 @@ struct socket {
 	int sndbuf, rcvbuf;	    /* as getsockopt shows them: doubled */
 	int rcvlowat, priority, mark, linger_on, linger_sec;
 	bool reuseaddr, reuseport, keepalive, broadcast, passcred, dontroute, oobinline;
-	bool timestamp, timestampns, no_check;
+	bool timestamp, timestampns, no_check, debug;
+	uint64_t cookie;   /* SO_COOKIE: of no other socket of the sandbox, ever */
 	_Atomic int error; /* SO_ERROR, a positive errno; families may use it */
 };
 

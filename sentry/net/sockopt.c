@@ -71,6 +71,11 @@ static int set_flag(struct socket *sock, int name, int val)
 	case SO_NO_CHECK:
 		sock->no_check = val;
 		return 0;
+	case SO_DEBUG: /* has no effect but to be remembered: Linux has none left either */
+		if (val && !socket_capable(sock, CAP_NET_ADMIN))
+			return -EACCES;
+		sock->debug = val;
+		return 0;
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -225,6 +230,9 @@ static bool get_number(struct socket *sock, int name, int *val)
 	case SO_NO_CHECK:
 		*val = sock->no_check;
 		return true;
+	case SO_DEBUG:
+		*val = sock->debug;
+		return true;
 	default:
 		return false;
 	}
@@ -236,10 +244,41 @@ static void put_value(void *out, unsigned *len, const void *val, unsigned size)
 	memcpy(out, val, *len);
 }
 
+/* SO_COOKIE, SO_PEERNAME: answered alike for all families. -ENOIOCTLCMD: it is another option. */
+static int get_identity(struct socket *sock, int name, void *val, unsigned *len)
+{
+	struct sockaddr_storage peer;
+	int n;
+
+	switch (name) {
+	case SO_COOKIE:
+		if (*len < sizeof(sock->cookie))
+			return -EINVAL;
+		put_value(val, len, &sock->cookie, sizeof(sock->cookie));
+		return 0;
+	case SO_PEERNAME:
+		n = sock->ops->getname ? sock->ops->getname(sock, &peer, true) : -ENOTCONN;
+		if (n < 0)
+			return -ENOTCONN;
+		if (*len > (unsigned)n)
+			return -EINVAL;
+		put_value(val, len, &peer, (unsigned)n);
+		return 0;
+	default:
+		return -ENOIOCTLCMD;
+	}
+}
+
 int sockopt_get(struct socket *sock, int level, int name, void *val, unsigned *len)
 {
 	int number;
 
+	if (level == SOL_SOCKET) {
+		int ret = get_identity(sock, name, val, len);
+
+		if (ret != -ENOIOCTLCMD)
+			return ret;
+	}
 	if (sock->ops->getsockopt) {
 		int ret = sock->ops->getsockopt(sock, level, name, val, len);
 

@@ -215,6 +215,11 @@ int platform_as_each_mapping(struct platform_as *as,
 			     void (*fn)(void *arg, uint64_t start, uint64_t end,
 					const struct platform_resident *u),
 			     void *arg);
+/* Of n pages from addr on, which there are: 0, or PLATFORM_PAGE_*. Nothing comes into being by
+ * that. -ESRCH, -EIO. */
+#define PLATFORM_PAGE_THERE 1 /* in memory, or swapped out */
+#define PLATFORM_PAGE_OWN 2   /* and belongs to no file */
+int platform_as_pages(struct platform_as *as, uint64_t addr, size_t n, uint8_t *pages);
 int platform_ctx_cpu_ns(struct platform_ctx *ctx, uint64_t *ns);
 
 /* What platform_word_op() makes of a word; as FUTEX_OP_* of futex(2), in its order, and: */

@@ -86,7 +86,7 @@ struct file {
 	void *epoll_items;	     /* list of epoll items that watch this file: fs/epoll */
 	void (*epoll_release)(struct file *f); /* set with them: ends them when the file goes */
 	struct mutex epoll_lock;
-	bool write_counted;
+	bool write_counted, read_counted; /* in the inode's counts */
 };
 
 /* A file on `path` (references taken). Runs ops->open. */

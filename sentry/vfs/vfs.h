@@ -142,6 +142,8 @@ struct inode {
 	struct file_lock_context *locks; /* vfs/lock/locks.c */
 	void *watches;			 /* inotify marks: fs/inotify */
 	_Atomic int write_count;	 /* writers; negative: executing (deny write) */
+	_Atomic int read_count;		 /* regular files: opened for reading only */
+	_Atomic unsigned leases;	 /* vfs/lock/leases.c */
 	_Atomic(char *) link;		 /* cached symlink target, owned: vfs/walk/namei.c */
 	_Atomic uint8_t rw_hint;	 /* F_SET_RW_HINT */
 	_Atomic bool no_capability;	 /* it is known to have no security.capability */

@@ -9,9 +9,12 @@
 #include "sentry/fs/aio/aio.h"
 #include "sentry/fs/proc/proc_internal.h"
 #include "sentry/fs/proc/sysctl_internal.h"
+#include "sentry/kernel/coredump/coredump.h"
+#include "sentry/kernel/ipc/ipc.h"
 #include "sentry/kernel/ns/namespaces.h"
 #include "sentry/kernel/run/version.h"
 #include "sentry/kernel/task/lifecycle.h"
+#include "sentry/vfs/lock/leases.h"
 
 /* --- names
  * ---------------------------------------------------------------------------------------------------
@@ -123,6 +126,60 @@ static int show_aio_nr(struct text *out, struct inode *inode)
 	return 0;
 }
 
+static int show_core_pattern(struct text *out, struct inode *inode)
+{
+	char pattern[CORE_PATTERN_MAX + 1];
+
+	core_pattern_get(pattern);
+	text_printf(out, "%s\n", pattern);
+	return 0;
+}
+
+static ssize_t write_core_pattern(struct inode *inode, char *s, size_t n)
+{
+	int err;
+
+	s[strcspn(s, "\n")] = 0;
+	err = core_pattern_set(s);
+	return err ? err : (ssize_t)n;
+}
+
+static int show_core_uses_pid(struct text *out, struct inode *inode)
+{
+	text_printf(out, "%d\n", core_uses_pid_get());
+	return 0;
+}
+
+static ssize_t write_core_uses_pid(struct inode *inode, char *s, size_t n)
+{
+	int64_t on;
+	int err = pseudo_parse_int(s, INT_MIN, INT_MAX, &on);
+
+	if (err)
+		return err;
+	core_uses_pid_set(on != 0);
+	return (ssize_t)n;
+}
+
+/* node->arg: 0 leases-enable, 1 lease-break-time. */
+static int show_lease_setting(struct text *out, struct inode *inode)
+{
+	text_printf(out, "%d\n", pseudo(inode)->node->arg ? lease_break_time : leases_enabled);
+	return 0;
+}
+
+static ssize_t write_lease_setting(struct inode *inode, char *s, size_t n)
+{
+	bool time = pseudo(inode)->node->arg;
+	int64_t value;
+	int err = pseudo_parse_int(s, time ? INT_MIN : 0, time ? INT_MAX : 1, &value);
+
+	if (err)
+		return err;
+	atomic_store(time ? &lease_break_time : &leases_enabled, (int)value);
+	return (ssize_t)n;
+}
+
 /* The mode bits count for everybody: root may not write what nobody may. */
 static int sysctl_permission(struct inode *inode, int mask)
 {
@@ -219,16 +276,16 @@ static const struct pseudo_node kernel_nodes[] = {
 	FIXED("cap_last_cap", "40\n"),
 	FIXED("overflowuid", "65534\n"),
 	FIXED("overflowgid", "65534\n"),
-	FIXED("shmmax", "18446744073692774399\n"),
-	FIXED("shmall", "18446744073692774399\n"),
-	FIXED("shmmni", "4096\n"),
+	IPC_SETTING("shmmax", IPC_SHMMAX, 1),
+	IPC_SETTING("shmall", IPC_SHMALL, 1),
+	IPC_SETTING("shmmni", IPC_SHMMNI, 1),
 	FIXED("shm_rmid_forced", "0\n"),
-	FIXED("msgmax", "8192\n"),
-	FIXED("msgmnb", "16384\n"),
-	FIXED("msgmni", "32000\n"),
-	FIXED("sem", "32000\t1024000000\t500\t32000\n"),
-	FIXED("core_pattern", "core\n"),
-	FIXED("core_uses_pid", "0\n"),
+	IPC_SETTING("msgmax", IPC_MSGMAX, 1),
+	IPC_SETTING("msgmnb", IPC_MSGMNB, 1),
+	IPC_SETTING("msgmni", IPC_MSGMNI, 1),
+	IPC_SETTING("sem", IPC_SEMMSL, 4),
+	SETTING("core_pattern", show_core_pattern, write_core_pattern),
+	SETTING("core_uses_pid", show_core_uses_pid, write_core_uses_pid),
 	FIXED("core_pipe_limit", "0\n"),
 	FIXED("tainted", "0\n"),
 	FIXED("printk", "4\t4\t1\t7\n"),
@@ -295,8 +352,14 @@ static const struct pseudo_node fs_nodes[] = {
 	FIXED("pipe-user-pages-hard", "0\n"),
 	TEXT("aio-max-nr", show_aio_max_nr),
 	TEXT("aio-nr", show_aio_nr),
-	FIXED("lease-break-time", "45\n"),
-	FIXED("leases-enable", "1\n"),
+	{.name = "lease-break-time",
+	 .mode = S_IFREG | 0644,
+	 .show = show_lease_setting,
+	 .write = write_lease_setting,
+	 .iops = &sysctl_iops,
+	 .fops = &sysctl_fops,
+	 .arg = 1},
+	SETTING("leases-enable", show_lease_setting, write_lease_setting),
 	FIXED("mount-max", "100000\n"),
 	FIXED("overflowuid", "65534\n"),
 	FIXED("overflowgid", "65534\n"),

@@ -2,6 +2,7 @@
 #include "sentry/kernel/ipc/ipc_internal.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -34,6 +35,39 @@ static void sysv_destroy(struct ipc_ns *ns)
 		next(ns);
 }
 
+#define ULONG_SAFE (UINT64_MAX - (1ULL << 24))
+#define MNI_MAX 32768
+
+static const struct {
+	uint64_t at_first, max;
+} limits[IPC_LIMITS] = {
+	[IPC_SHMMAX] = {ULONG_SAFE, UINT64_MAX}, [IPC_SHMALL] = {ULONG_SAFE, UINT64_MAX},
+	[IPC_SHMMNI] = {4096, MNI_MAX},		 [IPC_MSGMAX] = {8192, INT_MAX},
+	[IPC_MSGMNB] = {16384, INT_MAX},	 [IPC_MSGMNI] = {32000, MNI_MAX},
+	[IPC_SEMMSL] = {32000, INT_MAX},	 [IPC_SEMMNS] = {1024000000, INT_MAX},
+	[IPC_SEMOPM] = {500, INT_MAX},		 [IPC_SEMMNI] = {32000, MNI_MAX},
+};
+
+uint64_t ipc_limit_get(enum ipc_limit which)
+{
+	struct sysv_ns *ns = current ? atomic_load(&current->ipc_ns->sysv) : NULL;
+
+	/* Until it has been made nothing has been set. */
+	return ns ? atomic_load(&ns->limits[which]) : limits[which].at_first;
+}
+
+int ipc_limit_set(enum ipc_limit which, uint64_t value)
+{
+	struct sysv_ns *ns = sysv_of(current->ipc_ns);
+
+	if (!ns)
+		return -ENOMEM;
+	if (value > limits[which].max)
+		return -EINVAL;
+	atomic_store(&ns->limits[which], value);
+	return 0;
+}
+
 struct sysv_ns *sysv_of(struct ipc_ns *ns)
 {
 	struct sysv_ns *sysv;
@@ -46,6 +80,8 @@ struct sysv_ns *sysv_of(struct ipc_ns *ns)
 		return NULL;
 	for (int type = 0; type < IPC_TYPES; type++)
 		sysv->tables[type].max_index = -1;
+	for (int i = 0; i < IPC_LIMITS; i++)
+		sysv->limits[i] = limits[i].at_first;
 	sysv->next_destroy = ns->destroy;
 	ns->destroy = sysv_destroy;
 	ns->sysv = sysv;
@@ -113,12 +149,21 @@ void ipc_remove(struct sysv_ns *ns, struct ipc_object *object)
 
 	table->slots[object->id % IPC_INDEXES] = NULL;
 	table->count--;
+	table->amount -= object->amount;
 	while (table->max_index >= 0 && !table->slots[table->max_index])
 		table->max_index--;
 	mutex_lock(&object->lock);
 	object->deleted = true;
 	mutex_unlock(&object->lock);
 	ipc_put(object);
+}
+
+bool ipc_has_room(enum ipc_type type, uint64_t amount, enum ipc_limit limit)
+{
+	struct sysv_ns *ns = current->ipc_ns->sysv;
+	uint64_t used = ns->tables[type].amount, most = atomic_load(&ns->limits[limit]);
+
+	return used <= most && amount <= most - used;
 }
 
 static struct ipc_object *find_key(struct ipc_table *table, key_t key)
@@ -151,7 +196,7 @@ static int create(struct ipc_table *table, const struct ipc_params *p)
 	struct ipc_object *object;
 	int slot, ret;
 
-	if (table->count >= MIN(p->limit, IPC_INDEXES))
+	if ((uint64_t)table->count >= MIN(ipc_limit_get(p->limit), (uint64_t)IPC_INDEXES))
 		return -ENOSPC;
 	slot = free_slot(table);
 	if (slot < 0)
@@ -174,6 +219,7 @@ static int create(struct ipc_table *table, const struct ipc_params *p)
 	object->id = (int)(object->seq * IPC_INDEXES % (1U << 31)) + slot;
 	table->slots[slot] = object;
 	table->count++;
+	table->amount += object->amount;
 	table->max_index = MAX(table->max_index, slot);
 	return object->id;
 }

@@ -27,6 +27,7 @@ struct ipc_object {
 	uid_t uid, cuid;
 	gid_t gid, cgid;
 	unsigned mode, seq;
+	uint64_t amount;   /* pages, semaphores: of its namespace's, while it is in the table */
 	bool deleted;	   /* no longer in the table; the object's lock */
 	struct mutex lock; /* the object's contents */
 };
@@ -35,10 +36,12 @@ struct ipc_table {
 	struct ipc_object **slots;
 	int size, count, max_index; /* allocated; used; highest used, -1: none */
 	unsigned seq;
+	uint64_t amount; /* the sum of its objects' */
 };
 
 struct sysv_ns {
 	struct ipc_table tables[IPC_TYPES];
+	_Atomic uint64_t limits[IPC_LIMITS];
 	void (*next_destroy)(struct ipc_ns *ns);
 };
 
@@ -54,11 +57,13 @@ struct ipc_params {
 	key_t key;
 	int flags;
 	size_t size;
-	int limit; /* objects of the type in a namespace */
+	enum ipc_limit limit; /* of objects of the type in a namespace */
 	int (*create)(const struct ipc_params *p, struct ipc_object **out);
 	int (*check)(struct ipc_object *object, const struct ipc_params *p);
 };
 int ipc_get(const struct ipc_params *p);
+/* For p->create, which then sets object->amount: is there room for so much more? ipc_lock held. */
+bool ipc_has_room(enum ipc_type type, uint64_t amount, enum ipc_limit limit);
 /* By id, referenced: -EINVAL, -EIDRM, or -EACCES if `mode` (S_IRUGO, S_IWUGO bits) is refused. */
 int ipc_find(enum ipc_type type, int id, unsigned mode, struct ipc_object **out);
 /* For IPC_STAT (by id), or SHM_STAT and the like (by slot): the caller may read it, unless `any`.

@@ -28,6 +28,31 @@ static long footprint(const struct ipc_message *m)
 	return (long)(sizeof(*m) + m->size);
 }
 
+int msg_alloc(size_t size, struct ipc_message **out)
+{
+	struct ipc_message *m;
+	long n = (long)(sizeof(*m) + size);
+
+	if (size > TOTAL_MAX)
+		return -ENOMEM;
+	m = atomic_fetch_add(&total, n) + n <= TOTAL_MAX ? malloc((size_t)n) : NULL;
+	if (!m) {
+		atomic_fetch_sub(&total, n);
+		return -ENOMEM;
+	}
+	m->size = size;
+	*out = m;
+	return 0;
+}
+
+void msg_discard(struct ipc_message *m)
+{
+	if (!m)
+		return;
+	atomic_fetch_sub(&total, footprint(m));
+	free(m);
+}
+
 #define TO_MSG(object) container_of(object, struct msg_queue, ipc)
 
 static int64_t now(void)
@@ -41,7 +66,7 @@ static int create(const struct ipc_params *p, struct ipc_object **out)
 
 	if (!q)
 		return -ENOMEM;
-	q->max_bytes = MSGMNB_BYTES;
+	q->max_bytes = ipc_limit_get(IPC_MSGMNB);
 	q->ctime = now();
 	wait_queue_init(&q->wait);
 	TAILQ_INIT(&q->messages);
@@ -60,7 +85,7 @@ int msg_get(key_t key, int flags)
 		.type = IPC_MSG,
 		.key = key,
 		.flags = flags,
-		.limit = MSGMNI,
+		.limit = IPC_MSGMNI,
 		.create = create,
 		.check = check,
 	};
@@ -75,8 +100,7 @@ void msg_free(struct ipc_object *object)
 
 	while ((m = TAILQ_FIRST(&q->messages))) {
 		TAILQ_REMOVE(&q->messages, m, link);
-		atomic_fetch_sub(&total, footprint(m));
-		free(m);
+		msg_discard(m);
 	}
 	free(q);
 }
@@ -122,10 +146,7 @@ int msg_send(struct task *t, int id, struct ipc_message *m, int flags)
 		ret = flags & IPC_NOWAIT ? -EAGAIN : wait_for_change(q);
 	if (object->deleted)
 		ret = -EIDRM;
-	if (!ret && atomic_load(&total) > TOTAL_MAX)
-		ret = -ENOMEM;
 	if (!ret) {
-		atomic_fetch_add(&total, footprint(m));
 		TAILQ_INSERT_TAIL(&q->messages, m, link);
 		q->bytes += m->size;
 		q->count++;
@@ -174,7 +195,6 @@ int msg_receive(struct task *t, int id, size_t size, long type, int flags, struc
 		ret = -E2BIG;
 	if (!ret) {
 		TAILQ_REMOVE(&q->messages, m, link);
-		atomic_fetch_sub(&total, footprint(m));
 		q->bytes -= m->size;
 		q->count--;
 		q->rtime = now();
@@ -221,7 +241,7 @@ int msg_set(int id, const struct msqid_ds *ds)
 
 	if (ret)
 		return ret;
-	if (ds->msg_qbytes > MSGMNB_BYTES && !capable(CAP_SYS_RESOURCE)) {
+	if (ds->msg_qbytes > ipc_limit_get(IPC_MSGMNB) && !capable(CAP_SYS_RESOURCE)) {
 		ret = -EPERM;
 	} else {
 		mutex_lock(&ipc_lock);

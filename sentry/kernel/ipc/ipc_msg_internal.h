@@ -7,10 +7,6 @@
 
 #include "sentry/kernel/ipc/ipc_internal.h"
 
-#define MSGMNI 32000
-#define MSGMAX_BYTES 8192
-#define MSGMNB_BYTES 16384
-
 struct ipc_message {
 	TAILQ_ENTRY(ipc_message) link;
 	long type;
@@ -18,6 +14,9 @@ struct ipc_message {
 	char text[];
 };
 
+/* A message with room for this text, which counts against what the sandbox may have. -ENOMEM. */
+int msg_alloc(size_t size, struct ipc_message **out);
+void msg_discard(struct ipc_message *m); /* NULL is fine */
 int msg_get(key_t key, int flags);
 /* Takes over the message on success. */
 int msg_send(struct task *t, int id, struct ipc_message *m, int flags);

@@ -65,8 +65,10 @@ static int create(const struct ipc_params *p, struct ipc_object **out)
 {
 	struct sem_set *set;
 
-	if (p->size < 1 || p->size > SEMMSL)
+	if (p->size < 1 || p->size > ipc_limit_get(IPC_SEMMSL))
 		return -EINVAL;
+	if (p->size > TOTAL_MAX || !ipc_has_room(IPC_SEM, p->size, IPC_SEMMNS))
+		return -ENOSPC;
 	if (!charge((int)p->size))
 		return -ENOSPC;
 	set = calloc(1, sizeof(*set) + p->size * sizeof(struct sem));
@@ -75,6 +77,7 @@ static int create(const struct ipc_params *p, struct ipc_object **out)
 		return -ENOMEM;
 	}
 	set->nsems = (int)p->size;
+	set->ipc.amount = p->size;
 	set->ctime = now();
 	wait_queue_init(&set->wait);
 	TAILQ_INIT(&set->waiters);
@@ -95,12 +98,12 @@ int sem_get(key_t key, int nsems, int flags)
 		.key = key,
 		.flags = flags,
 		.size = nsems < 0 ? SIZE_MAX : (size_t)nsems,
-		.limit = SEMMNI,
+		.limit = IPC_SEMMNI,
 		.create = create,
 		.check = check,
 	};
 
-	if (nsems < 0 || nsems > SEMMSL)
+	if (nsems < 0 || (uint64_t)nsems > ipc_limit_get(IPC_SEMMSL))
 		return -EINVAL;
 	return ipc_get(&p);
 }

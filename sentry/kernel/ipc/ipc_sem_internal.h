@@ -6,9 +6,7 @@
 
 #include "sentry/kernel/ipc/ipc_internal.h"
 
-#define SEMMNI 32000
-#define SEMMSL 32000
-#define SEMOPM 500
+#define MAX_OPS 32000 /* whatever SEMOPM is set to: they are the sentry's memory */
 #define SEMVMX 32767
 
 int sem_get(key_t key, int nsems, int flags);

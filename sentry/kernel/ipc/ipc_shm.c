@@ -8,8 +8,7 @@
 
 #include "base/clock.h"
 
-#define SHMMNI 4096
-#define SHMMAX (UINT64_MAX - (1ULL << 24))
+#define SIZE_SAFE (UINT64_MAX - PAGE_SIZE) /* can be rounded up */
 #ifndef SHM_EXEC
 #define SHM_EXEC 0100000
 #endif
@@ -86,8 +85,10 @@ static int create(const struct ipc_params *p, struct ipc_object **out)
 	struct shm_segment *seg;
 	int ret;
 
-	if (p->size < 1 || p->size > SHMMAX)
+	if (p->size < 1 || p->size > ipc_limit_get(IPC_SHMMAX) || p->size > SIZE_SAFE)
 		return -EINVAL;
+	if (!ipc_has_room(IPC_SHM, ROUND_UP(p->size, PAGE_SIZE) / PAGE_SIZE, IPC_SHMALL))
+		return -ENOSPC;
 	if (p->flags & SHM_HUGETLB)
 		return -ENOMEM;
 	seg = calloc(1, sizeof(*seg));
@@ -99,6 +100,7 @@ static int create(const struct ipc_params *p, struct ipc_object **out)
 		return ret;
 	}
 	seg->size = p->size;
+	seg->ipc.amount = ROUND_UP(p->size, PAGE_SIZE) / PAGE_SIZE;
 	seg->ns = current->ipc_ns->sysv;
 	seg->in_table = true;
 	seg->cpid = task_tgid(current);
@@ -121,7 +123,7 @@ int shm_get(key_t key, size_t size, int flags)
 		.key = key,
 		.flags = flags,
 		.size = size,
-		.limit = SHMMNI,
+		.limit = IPC_SHMMNI,
 		.create = create,
 		.check = check,
 	};

@@ -14,14 +14,13 @@ SYSCALL_DEFINE2(msgget, key_t, key, int, flags)
 SYSCALL_DEFINE4(msgsnd, int, id, uaddr_t, umsg, size_t, size, int, flags)
 {
 	struct ipc_message *m;
-	int ret = 0;
+	int ret;
 
-	if (size > MSGMAX_BYTES || id < 0)
+	if (size > ipc_limit_get(IPC_MSGMAX) || id < 0)
 		return -EINVAL;
-	m = malloc(sizeof(*m) + size);
-	if (!m)
-		return -ENOMEM;
-	m->size = size;
+	ret = msg_alloc(size, &m);
+	if (ret)
+		return ret;
 	if (get_user(&m->type, umsg) || copy_from_user(m->text, umsg + sizeof(long), size))
 		ret = -EFAULT;
 	else if (m->type < 1)
@@ -29,13 +28,13 @@ SYSCALL_DEFINE4(msgsnd, int, id, uaddr_t, umsg, size_t, size, int, flags)
 	if (!ret)
 		ret = msg_send(t, id, m, flags);
 	if (ret)
-		free(m);
+		msg_discard(m);
 	return ret;
 }
 
 SYSCALL_DEFINE5(msgrcv, int, id, uaddr_t, umsg, size_t, size, long, type, int, flags)
 {
-	struct ipc_message *__free m = NULL;
+	struct ipc_message *m = NULL;
 	size_t n;
 	int ret;
 
@@ -47,21 +46,22 @@ SYSCALL_DEFINE5(msgrcv, int, id, uaddr_t, umsg, size_t, size, long, type, int, f
 	if (ret)
 		return ret;
 	n = MIN(size, m->size);
-	if (put_user(umsg, m->type) || copy_to_user(umsg + sizeof(long), m->text, n))
-		return -EFAULT;
-	return (long)n;
+	ret = put_user(umsg, m->type) || copy_to_user(umsg + sizeof(long), m->text, n) ? -EFAULT
+										       : (int)n;
+	msg_discard(m);
+	return ret;
 }
 
 static long put_info(int cmd, uaddr_t ubuf)
 {
 	struct msginfo info = {
-		.msgpool = MSGMNI * MSGMNB_BYTES / 1024,
-		.msgmap = MSGMNB_BYTES,
-		.msgmax = MSGMAX_BYTES,
-		.msgmnb = MSGMNB_BYTES,
-		.msgmni = MSGMNI,
+		.msgpool = (int)(ipc_limit_get(IPC_MSGMNI) * ipc_limit_get(IPC_MSGMNB) / 1024),
+		.msgmap = (int)ipc_limit_get(IPC_MSGMNB),
+		.msgmax = (int)ipc_limit_get(IPC_MSGMAX),
+		.msgmnb = (int)ipc_limit_get(IPC_MSGMNB),
+		.msgmni = (int)ipc_limit_get(IPC_MSGMNI),
 		.msgssz = 16,
-		.msgtql = MSGMNB_BYTES,
+		.msgtql = (int)ipc_limit_get(IPC_MSGMNB),
 		.msgseg = 0xffff,
 	};
 	int used, max = ipc_max_index(IPC_MSG, &used);

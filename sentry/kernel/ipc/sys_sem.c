@@ -21,8 +21,10 @@ static long do_semop(struct task *t, int id, uaddr_t uops, unsigned nops, int64_
 
 	if (!nops || id < 0)
 		return -EINVAL;
-	if (nops > SEMOPM)
+	if (nops > ipc_limit_get(IPC_SEMOPM))
 		return -E2BIG;
+	if (nops > MAX_OPS)
+		return -ENOMEM;
 	if (nops > FAST_OPS) {
 		ops = alloc = malloc(nops * sizeof(*ops));
 		if (!ops)
@@ -70,13 +72,13 @@ static long all_values(int id, int cmd, uaddr_t ubuf)
 static long put_info(int cmd, uaddr_t ubuf)
 {
 	struct seminfo info = {
-		.semmap = SEMMNI * SEMMSL,
-		.semmni = SEMMNI,
-		.semmns = SEMMNI * SEMMSL,
-		.semmnu = SEMMNI * SEMMSL,
-		.semmsl = SEMMSL,
-		.semopm = SEMOPM,
-		.semume = SEMOPM,
+		.semmap = (int)ipc_limit_get(IPC_SEMMNS),
+		.semmni = (int)ipc_limit_get(IPC_SEMMNI),
+		.semmns = (int)ipc_limit_get(IPC_SEMMNS),
+		.semmnu = (int)ipc_limit_get(IPC_SEMMNS),
+		.semmsl = (int)ipc_limit_get(IPC_SEMMSL),
+		.semopm = (int)ipc_limit_get(IPC_SEMOPM),
+		.semume = (int)ipc_limit_get(IPC_SEMOPM),
 		.semusz = 20,
 		.semvmx = SEMVMX,
 		.semaem = SEMVMX,

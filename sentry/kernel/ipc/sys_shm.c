@@ -24,11 +24,11 @@ SYSCALL_DEFINE1(shmdt, uint64_t, addr)
 static long put_limits(uaddr_t ubuf)
 {
 	struct shminfo info = {
-		.shmmax = ~0UL - (1UL << 24),
+		.shmmax = ipc_limit_get(IPC_SHMMAX),
 		.shmmin = 1,
-		.shmmni = 4096,
-		.shmseg = 4096,
-		.shmall = ~0UL - (1UL << 24),
+		.shmmni = ipc_limit_get(IPC_SHMMNI),
+		.shmseg = ipc_limit_get(IPC_SHMMNI),
+		.shmall = ipc_limit_get(IPC_SHMALL),
 	};
 	int used, max = ipc_max_index(IPC_SHM, &used);
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "sentry/kernel/core/restart.h"
+#include "sentry/kernel/coredump/coredump.h"
 #include "sentry/kernel/futex/futex.h"
 #include "sentry/kernel/ptrace/ptrace.h"
 #include "sentry/kernel/run/run_internal.h"
@@ -108,6 +109,7 @@ static bool leave_sentry(struct task *t, bool ends_call)
 	    !(atomic_load(&t->flags) & TF_EXIT))
 		trace_call_ends(t);
 	if ((atomic_load(&t->flags) & TF_EXIT) || !deliver_signals(t)) {
+		coredump_join(t);
 		if (unlikely(task_traced(t)))
 			trace_exits(t, t->exit_code);
 		do_exit(t, t->exit_code);

@@ -257,17 +257,33 @@ static uint32_t ask_filters(const struct seccomp_filter *f, const struct guest_r
 	return verdict;
 }
 
+static void fill_info(guest_siginfo_t *info, const struct guest_regs *regs, int data)
+{
+	memset(info, 0, sizeof(*info));
+	info->si_signo = SIGSYS;
+	info->si_code = SYS_SECCOMP;
+	info->si_errno = data;
+	info->si_call_addr = (void *)regs->rip;
+	info->si_syscall = (int)regs->orig_rax;
+	info->si_arch = AUDIT_ARCH_X86_64;
+}
+
+/* SECCOMP_RET_KILL_PROCESS (man 2 seccomp): as by SIGSYS, core file and all, that nothing catches.
+ */
+static void kill_process(struct task *t, struct guest_regs *regs, int data)
+{
+	guest_siginfo_t info;
+
+	fill_info(&info, regs, data);
+	regs->rax = regs->orig_rax;
+	group_exit_dumping(t, SIGSYS, &info);
+}
+
 static void trap(struct task *t, struct guest_regs *regs, int data)
 {
 	guest_siginfo_t info;
 
-	memset(&info, 0, sizeof(info));
-	info.si_signo = SIGSYS;
-	info.si_code = SYS_SECCOMP;
-	info.si_errno = data;
-	info.si_call_addr = (void *)regs->rip;
-	info.si_syscall = (int)regs->orig_rax;
-	info.si_arch = AUDIT_ARCH_X86_64;
+	fill_info(&info, regs, data);
 	/* As if the call had not been made: its number is what the handler finds. */
 	regs->rax = regs->orig_rax;
 	t->in_syscall = false;
@@ -322,7 +338,7 @@ static bool judge(struct task *t, struct guest_regs *regs, bool traced)
 		task_exit(t, SIGSYS);
 		return false;
 	default:
-		group_exit(t->group, SIGSYS);
+		kill_process(t, regs, (int)(verdict & SECCOMP_RET_DATA));
 		return false;
 	}
 }

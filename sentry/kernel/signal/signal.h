@@ -14,6 +14,9 @@
 
 /* All processes of a process group; -ESRCH if there is none. */
 int pgrp_send_signal(struct task *from_ns, pid_t pgid, int sig, const guest_siginfo_t *info);
+/* Ends the current task's process as by a signal with the default action of leaving a core file,
+ * and writes that if there is to be one. No locks held. */
+void group_exit_dumping(struct task *t, int sig, const guest_siginfo_t *info);
 /* A fault of the current task: delivered even if blocked or ignored (then with SIG_DFL). */
 void force_signal(struct task *t, int sig, const guest_siginfo_t *info);
 /* POSIX timers: a signal whose queue entry is the timer's own (posix_timer set, info filled).

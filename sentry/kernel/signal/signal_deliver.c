@@ -224,6 +224,16 @@ static void run_handler(struct task *t, int sig, const struct ksigaction *ka,
 		trace_handler_begins(t);
 }
 
+void group_exit_dumping(struct task *t, int sig, const guest_siginfo_t *info)
+{
+	struct sighand *sh;
+
+	coredump(t, sig, info);
+	sh = lock_sighand(t->group);
+	group_exit_locked(t->group, sig, t);
+	mutex_unlock(&sh->lock);
+}
+
 enum delivery { DELIVER_AGAIN, DELIVER_NOTHING, DELIVER_EXIT };
 
 static enum delivery deliver_one(struct task *t)
@@ -287,6 +297,11 @@ static enum delivery deliver_one(struct task *t)
 	if (sig_default_stops(sig)) {
 		stop_by_signal(t, sh, sig);
 		return DELIVER_AGAIN;
+	}
+	if (sig_default_dumps(sig)) {
+		mutex_unlock(&sh->lock);
+		coredump(t, sig, &info);
+		sh = lock_sighand(g);
 	}
 	group_exit_locked(g, sig, t);
 	t->exit_code = g->exit_status;

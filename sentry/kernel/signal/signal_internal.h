@@ -12,6 +12,7 @@
 
 bool sig_default_ignores(int sig);
 bool sig_default_stops(int sig);
+bool sig_default_dumps(int sig); /* leaves a core file, too */
 
 /* Puts a handler's frame on the stack of the current task (sigframe.c): registers, mask and
  * alternate stack are then those of the handler. -EFAULT when the stack is bad. */

@@ -94,13 +94,27 @@ static void continue_group(struct thread_group *g)
 	}
 }
 
+/* Whoever writes one is told to leave it, and it was SIGKILL that ended the process.
+ * sighand->lock held. */
+static void stop_core_file(struct thread_group *g)
+{
+	if (!g->core)
+		return;
+	g->exit_status = SIGKILL;
+	atomic_store(&g->core_killed, true);
+	wake_up_all(&g->thread_exit_wait, ~0u);
+}
+
 /* False: the signal has done all that it will. */
 static bool prepare_signal(struct thread_group *g, struct task *t, int sig, bool forced)
 {
 	struct task *each;
 
-	if (g->exiting)
+	if (g->exiting) {
+		if (sig == SIGKILL)
+			stop_core_file(g);
 		return false;
+	}
 	if (sig_default_stops(sig)) {
 		sigpending_flush(&g->pending, SIG_BIT(SIGCONT));
 		for_each_thread (g, each)
@@ -155,8 +169,11 @@ void group_exit_locked(struct thread_group *g, int status, struct task *except)
 	int nthreads = count_threads(g);
 	struct task *t;
 
-	if (g->exiting)
+	if (g->exiting) {
+		if (status == SIGKILL)
+			stop_core_file(g);
 		return;
+	}
 	g->exiting = true;
 	g->exit_status = status;
 	g->group_stop_count = 0;
@@ -174,7 +191,7 @@ void group_exit_locked(struct thread_group *g, int status, struct task *except)
 	}
 }
 
-static bool dumps_core(int sig)
+bool sig_default_dumps(int sig)
 {
 	static const sigset64_t set = SIG_BIT(SIGQUIT) | SIG_BIT(SIGILL) | SIG_BIT(SIGTRAP) |
 				      SIG_BIT(SIGABRT) | SIG_BIT(SIGFPE) | SIG_BIT(SIGSEGV) |
@@ -197,7 +214,7 @@ static void complete_signal(struct thread_group *g, struct task *t, int sig, boo
 		return;
 	/* What ends the process anyway ends it at once, even threads in sleeps that only a kill
 	 * interrupts. */
-	if (sig == SIGKILL || (is_fatal(g, sig) && !dumps_core(sig) && !g->unkillable &&
+	if (sig == SIGKILL || (is_fatal(g, sig) && !sig_default_dumps(sig) && !g->unkillable &&
 			       !(target->blocked & SIG_BIT(sig)) && !task_traced(target))) {
 		group_exit_locked(g, sig, NULL);
 		return;

@@ -20,4 +20,8 @@ void trace_handler_begins(struct task *t);
  */
 void trace_changed_group_stop(struct task *t);
 
+/* kernel/coredump, for the current task: the signal, by default, ends its process and leaves a core
+ * file. Writes it if there is to be one; then the end has begun. No locks held. */
+void coredump(struct task *t, int sig, const guest_siginfo_t *info);
+
 #endif

@@ -42,7 +42,8 @@ struct net_ns;
 struct cgroup_ns;
 struct container_mark;
 struct pid_ns;
-struct trace; /* kernel/task/trace.h */
+struct trace;	  /* kernel/task/trace.h */
+struct core_dump; /* kernel/coredump */
 
 #define TASK_COMM_LEN 16
 #define PID_NS_MAX_DEPTH 33 /* the first, and 32 below it */
@@ -138,7 +139,10 @@ struct thread_group {
 	bool exiting;		   /* group exit under way; sighand->lock */
 	int exit_status;	   /* wait status of the group once exiting */
 	bool zombie;		   /* all threads are gone; waits to be reaped; tasklist_lock */
-	struct task *exec_task;	   /* the thread that de-threads the group in execve */
+	/* Its core file is being written; sighand->lock. SIGKILL has come meanwhile. */
+	struct core_dump *core;
+	_Atomic bool core_killed;
+	struct task *exec_task;		    /* the thread that de-threads the group in execve */
 	struct wait_queue thread_exit_wait; /* exec waits here for the other threads */
 
 	/* Job control; sighand->lock */
@@ -255,6 +259,7 @@ struct task {
 		uint32_t trapno, error;
 	} fault;			/* [owner] the last fault, for signal frames */
 	bool nproc_exceeded;		/* set*uid went past RLIMIT_NPROC: execve fails */
+	bool core_joined;		/* has left its registers for a core file; sighand->lock */
 	bool exec_fd_cloexec;		/* [owner] execveat's fd goes away at exec */
 	struct task *next_dead;		/* kernel/task/exit.c */
 	struct container_mark *counted; /* where it is one of the threads; counted; NULL: nowhere */

@@ -167,7 +167,8 @@ static ssize_t recv_stream(struct socket *sock, struct socket_msg *msg, unsigned
 {
 	int64_t deadline = socket_deadline(sock->rcvtimeo);
 	size_t want = iov_iter_count(msg->iter), target = 1;
-	size_t done = 0;
+	size_t done = 0, space = msg->control_space, used = 0;
+	uaddr_t control = msg->control;
 
 	if (flags & MSG_WAITALL)
 		target = want;
@@ -177,10 +178,19 @@ static ssize_t recv_stream(struct socket *sock, struct socket_msg *msg, unsigned
 		/* What is beyond the target is taken only if it is there. */
 		unsigned f = done >= target ? flags | MSG_DONTWAIT : flags;
 		size_t n = MIN(want - done, size);
-		ssize_t ret = recv_buffer(sock, msg, buf, n, f & ~(unsigned)MSG_WAITALL, deadline);
+		ssize_t ret;
 
-		if (ret <= 0)
+		/* The last piece's control messages are the call's. */
+		msg->control = control;
+		msg->control_space = space;
+		msg->control_used = 0;
+		ret = recv_buffer(sock, msg, buf, n, f & ~(unsigned)MSG_WAITALL, deadline);
+
+		if (ret <= 0) {
+			msg->control_used = MAX(msg->control_used, used);
 			return done ? (ssize_t)done : ret;
+		}
+		used = msg->control_used;
 		if (!(flags & MSG_TRUNC) && copy_to_iter(msg->iter, buf, (size_t)ret) != ret)
 			return done ? (ssize_t)done : -EFAULT;
 		done += (size_t)ret;

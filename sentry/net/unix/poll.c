@@ -36,6 +36,8 @@ uint32_t unix_stream_poll(struct socket *sock, struct poll_table *pt)
 	poll_wait(pt, &u->wait);
 	MUTEX_GUARD(&u->lock);
 	mask = common_mask(u);
+	if (u->oob)
+		mask |= EPOLLPRI;
 	if (u->state != UNIX_LISTEN && unix_writable(u))
 		mask |= EPOLLOUT | EPOLLWRNORM | EPOLLWRBAND;
 	return mask;

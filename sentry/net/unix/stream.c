@@ -7,12 +7,13 @@
 #include "sentry/kernel/task/task.h"
 #include "sentry/net/unix/unix_internal.h"
 
-/* One message of the stream to the peer. -EPIPE when it is gone. */
+/* One message of the stream to the peer, flags: MSG_DONTWAIT, MSG_OOB. -EPIPE when it is gone. */
 static int send_chunk(struct socket *sock, struct unix_sock *other, struct iov_iter *from, size_t n,
-		      struct scm_cookie *scm, bool nonblock)
+		      struct scm_cookie *scm, unsigned flags)
 {
+	uint32_t events = EPOLLIN | EPOLLRDNORM;
 	struct unix_msg *msg;
-	int ret = unix_msg_create(sock, from, n, nonblock, &msg);
+	int ret = unix_msg_create(sock, from, n, flags & MSG_DONTWAIT, &msg);
 
 	if (ret)
 		return ret;
@@ -24,16 +25,20 @@ static int send_chunk(struct socket *sock, struct unix_sock *other, struct iov_i
 		return -EPIPE;
 	}
 	unix_msg_push(other, msg);
+	if (flags & MSG_OOB) {
+		other->oob = msg; /* the one before it, if any, is data like all others now */
+		events |= EPOLLPRI;
+	}
 	mutex_unlock(&other->lock);
-	wake_up(&other->wait, EPOLLIN | EPOLLRDNORM);
+	wake_up(&other->wait, events);
 	return 0;
 }
 
 static ssize_t stream_send(struct socket *sock, struct unix_sock *other, struct socket_msg *msg,
-			   struct scm_cookie *scm, bool nonblock)
+			   struct scm_cookie *scm, unsigned flags)
 {
 	struct unix_sock *u = sock->sk;
-	size_t left = iov_iter_count(msg->iter), chunk = UNIX_STREAM_CHUNK;
+	size_t left = iov_iter_count(msg->iter) - !!(flags & MSG_OOB), chunk = UNIX_STREAM_CHUNK;
 	ssize_t sent = 0;
 	int ret;
 
@@ -43,11 +48,17 @@ static ssize_t stream_send(struct socket *sock, struct unix_sock *other, struct 
 	while (left) {
 		size_t n = MIN(left, chunk);
 
-		ret = send_chunk(sock, other, msg->iter, n, scm, nonblock);
+		ret = send_chunk(sock, other, msg->iter, n, scm, flags & MSG_DONTWAIT);
 		if (ret)
 			return sent ? sent : ret;
 		sent += (ssize_t)n;
 		left -= n;
+	}
+	if (flags & MSG_OOB) { /* the last byte */
+		ret = send_chunk(sock, other, msg->iter, 1, scm, flags);
+		if (ret)
+			return sent ? sent : ret;
+		sent++;
 	}
 	return sent;
 }
@@ -58,7 +69,7 @@ ssize_t unix_stream_sendmsg(struct socket *sock, struct socket_msg *msg, unsigne
 	struct scm_cookie scm;
 	ssize_t ret;
 
-	if (flags & MSG_OOB)
+	if ((flags & MSG_OOB) && !iov_iter_count(msg->iter))
 		return -EOPNOTSUPP;
 	ret = scm_send(msg, &scm);
 	if (ret)
@@ -71,7 +82,7 @@ ssize_t unix_stream_sendmsg(struct socket *sock, struct socket_msg *msg, unsigne
 			ret = -ENOTCONN;
 	}
 	if (!ret)
-		ret = stream_send(sock, other, msg, &scm, flags & MSG_DONTWAIT);
+		ret = stream_send(sock, other, msg, &scm, flags);
 	unix_put(other);
 	scm_destroy(&scm);
 	if (ret == -EPIPE && !(flags & MSG_NOSIGNAL))
@@ -91,25 +102,77 @@ struct stream_reader {
 	bool have_cred;
 };
 
-static bool readable(struct unix_sock *u)
+/*
+ * The message to read from, and how much of it is to be skipped because MSG_PEEK has seen it. NULL:
+ * there is none, or, with *end set, what was read ends at a mark: the byte of MSG_OOB, or its place
+ * (a message of which nothing is left) if it was read. Reading that begins at the mark goes on
+ * behind it; the byte itself is in the stream with SO_OOBINLINE only. u->lock held.
+ */
+static struct unix_msg *next_msg(struct unix_sock *u, const struct stream_reader *r, size_t *skip,
+				 bool *end)
 {
-	MUTEX_GUARD(&u->lock);
-	return !TAILQ_EMPTY(&u->queue) || u->err || (u->shutdown & RCV_SHUTDOWN);
+	size_t seen = r->flags & MSG_PEEK ? r->skip : 0;
+	struct unix_msg *msg;
+
+	*end = false;
+	TAILQ_FOREACH (msg, &u->queue, link) {
+		size_t n = msg->len - msg->off;
+
+		if (msg == u->oob || !n) {
+			*end = r->copied && !seen && (n || !u->oob);
+			if (*end)
+				return NULL;
+			if (!n || !r->sock->oobinline)
+				continue;
+		}
+		if (seen < n) {
+			*skip = seen;
+			return msg;
+		}
+		seen -= n;
+	}
+	return NULL;
 }
 
-/* The message to read from: the first, or with MSG_PEEK the one that was not seen yet, and how much
- * of it is to be skipped. u->lock held. */
-static struct unix_msg *next_msg(struct unix_sock *u, const struct stream_reader *r, size_t *skip)
+static bool readable(struct unix_sock *u, const struct stream_reader *r)
+{
+	size_t skip;
+	bool end;
+	MUTEX_GUARD(&u->lock);
+
+	return next_msg(u, r, &skip, &end) || end || u->err || (u->shutdown & RCV_SHUTDOWN);
+}
+
+/* Reading begins at the mark: what is out of band there is dropped. iolock held. */
+static void pass_marks(struct unix_sock *u, const struct stream_reader *r)
 {
 	struct unix_msg *msg;
 
-	*skip = r->skip;
-	TAILQ_FOREACH (msg, &u->queue, link) {
-		if (!(r->flags & MSG_PEEK) || *skip < msg->len - msg->off || r->skip == 0)
-			return msg;
-		*skip -= msg->len - msg->off;
+	for (;;) {
+		mutex_lock(&u->lock);
+		msg = TAILQ_FIRST(&u->queue);
+		if (msg && msg->off < msg->len && (msg != u->oob || r->sock->oobinline))
+			msg = NULL;
+		if (msg && msg == u->oob)
+			u->oob = NULL;
+		mutex_unlock(&u->lock);
+		if (!msg)
+			return;
+		unix_msg_remove(u, msg);
+		unix_msg_free(msg);
 	}
-	return NULL;
+}
+
+bool unix_at_mark(struct unix_sock *u)
+{
+	struct unix_msg *msg, *next;
+	MUTEX_GUARD(&u->lock);
+
+	msg = TAILQ_FIRST(&u->queue);
+	if (!msg)
+		return false;
+	next = TAILQ_NEXT(msg, link);
+	return msg == u->oob || (msg->off == msg->len && (!u->oob || u->oob == next));
 }
 
 static bool same_cred(const struct stream_reader *r, const struct unix_msg *msg)
@@ -146,6 +209,8 @@ static int read_msg(struct unix_sock *u, struct stream_reader *r, struct unix_ms
 		mutex_lock(&u->lock);
 		msg->off += (size_t)got;
 		u->queued_bytes -= (size_t)got;
+		if (msg == u->oob && got)
+			u->oob = NULL;
 		mutex_unlock(&u->lock);
 	}
 	if (msg->scm.fds && !r->scm.fds) {
@@ -164,6 +229,15 @@ static int read_msg(struct unix_sock *u, struct stream_reader *r, struct unix_ms
 	return r->scm.fds ? 0 : 1;
 }
 
+static bool has_next(struct unix_sock *u, const struct stream_reader *r)
+{
+	size_t skip;
+	bool end;
+	MUTEX_GUARD(&u->lock);
+
+	return next_msg(u, r, &skip, &end) != NULL;
+}
+
 /* Nothing is there: 1 when to look again, 0 when the read is over, -errno. No locks held. */
 static int wait_for_data(struct unix_sock *u, struct stream_reader *r, int64_t deadline)
 {
@@ -178,10 +252,10 @@ static int wait_for_data(struct unix_sock *u, struct stream_reader *r, int64_t d
 	if ((r->flags & MSG_PEEK) && r->copied)
 		return 0;
 	if (u->shutdown & RCV_SHUTDOWN)
-		return readable(u) && !TAILQ_EMPTY(&u->queue) ? 1 : 0;
+		return has_next(u, r) ? 1 : 0;
 	if (r->flags & MSG_DONTWAIT)
 		return -EAGAIN;
-	ret = wait_event_interruptible(&u->wait, readable(u), deadline);
+	ret = wait_event_interruptible(&u->wait, readable(u, r), deadline);
 	return ret ? socket_wait_error(ret, r->sock->rcvtimeo) : 1;
 }
 
@@ -194,20 +268,62 @@ static int read_loop(struct unix_sock *u, struct stream_reader *r)
 	do {
 		struct unix_msg *msg;
 		size_t skip;
+		bool end;
 
+		if (!r->copied && !(r->flags & MSG_PEEK))
+			pass_marks(u, r);
 		mutex_lock(&u->lock);
-		msg = next_msg(u, r, &skip);
+		msg = next_msg(u, r, &skip, &end);
 		mutex_unlock(&u->lock);
 		if (msg) {
 			ret = read_msg(u, r, msg, skip);
 			continue;
 		}
+		ret = 0;
+		if (end)
+			break;
 		mutex_unlock(&u->iolock);
 		ret = wait_for_data(u, r, deadline);
 		mutex_lock(&u->iolock);
 	} while (ret > 0 && r->left);
 	mutex_unlock(&u->iolock);
 	return ret > 0 ? 0 : ret;
+}
+
+/* MSG_OOB: the byte, which leaves its place in the queue as the mark. */
+static ssize_t read_oob(struct socket *sock, struct socket_msg *msg, unsigned flags)
+{
+	struct unix_msg *oob, *before = NULL;
+	struct unix_sock *u = sock->sk;
+	char c;
+
+	mutex_lock(&u->iolock);
+	mutex_lock(&u->lock);
+	oob = sock->oobinline ? NULL : u->oob;
+	if (oob) {
+		c = oob->data[0];
+		if (!(flags & MSG_PEEK)) {
+			u->oob = NULL;
+			u->queued_bytes--;
+			oob->off = oob->len;
+			/* An older mark right before it says nothing any more. */
+			before = TAILQ_PREV(oob, unix_msg_queue, link);
+			if (before && before->off < before->len)
+				before = NULL;
+		}
+	}
+	mutex_unlock(&u->lock);
+	if (before) {
+		unix_msg_remove(u, before);
+		unix_msg_free(before);
+	}
+	mutex_unlock(&u->iolock);
+	if (!oob)
+		return -EINVAL;
+	if (iov_iter_count(msg->iter) && copy_to_iter(msg->iter, &c, 1) != 1)
+		return -EFAULT;
+	msg->flags |= MSG_OOB;
+	return 1;
 }
 
 ssize_t unix_stream_recvmsg(struct socket *sock, struct socket_msg *msg, unsigned flags)
@@ -220,7 +336,7 @@ ssize_t unix_stream_recvmsg(struct socket *sock, struct socket_msg *msg, unsigne
 	if (u->state != UNIX_ESTABLISHED)
 		return -EINVAL;
 	if (flags & MSG_OOB)
-		return -EOPNOTSUPP;
+		return read_oob(sock, msg, flags);
 	r.left = iov_iter_count(msg->iter);
 	r.target = flags & MSG_WAITALL ? r.left : MIN((size_t)sock->rcvlowat, r.left);
 	if (!r.target)

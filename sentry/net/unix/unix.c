@@ -155,7 +155,8 @@ void unix_release_sock(struct unix_sock *u, bool embryo)
 	u->peer = NULL;
 	path = u->path;
 	memset(&u->path, 0, sizeof(u->path));
-	reset = embryo || !TAILQ_EMPTY(&u->queue);
+	reset = embryo || u->queued_bytes || (u->type != SOCK_STREAM && !TAILQ_EMPTY(&u->queue));
+	u->oob = NULL;
 	TAILQ_CONCAT(&queue, &u->queue, link);
 	u->nqueued = 0;
 	u->queued_bytes = 0;
@@ -235,6 +236,11 @@ long unix_ioctl(struct socket *sock, unsigned cmd, uint64_t arg)
 	}
 	case SIOCOUTQ:
 		n = (int)u->wmem;
+		break;
+	case SIOCATMARK:
+		if (u->type != SOCK_STREAM)
+			return -ENOIOCTLCMD;
+		n = unix_at_mark(u);
 		break;
 	default:
 		return -ENOIOCTLCMD;

@@ -79,6 +79,7 @@ struct unix_sock {
 	struct inode *inode;	/* whose unix_socket this is */
 	struct unix_cred peercred;
 	struct unix_msg_queue queue;
+	struct unix_msg *oob; /* in the queue: the byte of MSG_OOB, not yet read or passed */
 	unsigned nqueued;
 	size_t queued_bytes;		      /* unread */
 	struct unix_sock_queue backlog_queue; /* connected, not accepted */
@@ -124,6 +125,8 @@ void unix_set_cred_current(struct unix_cred *c);
 void unix_copy_cred(struct unix_cred *to, const struct unix_cred *from);
 int unix_take_error(struct unix_sock *u);
 int unix_shutdown(struct socket *sock, int how);
+/* The stream stands at the place of a byte sent with MSG_OOB: stream.c. */
+bool unix_at_mark(struct unix_sock *u);
 long unix_ioctl(struct socket *sock, unsigned cmd, uint64_t arg);
 int unix_setsockopt(struct socket *sock, int level, int name, const void *val, unsigned len);
 int unix_getsockopt(struct socket *sock, int level, int name, void *val, unsigned *len);

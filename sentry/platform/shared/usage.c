@@ -312,3 +312,38 @@ int platform_as_each_mapping(struct platform_as *as,
 	close(r->fd);
 	return 0;
 }
+
+/* Bits of /proc/PID/pagemap (the kernel's Documentation/admin-guide/mm/pagemap.rst). */
+#define PM_PRESENT (1ULL << 63)
+#define PM_SWAPPED (1ULL << 62)
+#define PM_FILE (1ULL << 61)
+#define PM_BATCH 512
+
+int platform_as_pages(struct platform_as *as, uint64_t addr, size_t n, uint8_t *pages)
+{
+	int __close_fd fd = -1;
+	uint64_t words[PM_BATCH];
+
+	if (as_head(as)->dead)
+		return -ESRCH;
+	fd = stub_host_open_proc(as_head(as)->pid, "pagemap", O_RDONLY);
+	if (fd < 0)
+		return fd;
+	for (size_t done = 0; done < n;) {
+		size_t want = MIN(n - done, (size_t)PM_BATCH) * sizeof(words[0]);
+		off_t at = (off_t)((addr / PAGE_SIZE + done) * sizeof(words[0]));
+		ssize_t got = pread(fd, words, want, at);
+
+		if (got < (ssize_t)sizeof(words[0]))
+			return -EIO;
+		for (size_t i = 0; i < (size_t)got / sizeof(words[0]); i++) {
+			bool there = words[i] & (PM_PRESENT | PM_SWAPPED);
+
+			pages[done++] = !there ? 0
+					: words[i] & PM_FILE
+						? PLATFORM_PAGE_THERE
+						: PLATFORM_PAGE_THERE | PLATFORM_PAGE_OWN;
+		}
+	}
+	return 0;
+}

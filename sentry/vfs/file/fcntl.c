@@ -4,6 +4,9 @@
  * With O_ASYNC set, the file is watched as poll(2) would watch it. A wake-up comes with the queue's
  * lock held, where no signal can be sent: it arms a timer that is due at once, and the timer's
  * thread sends.
+ *
+ * A socket that has an owner is watched in the same way without O_ASYNC, for urgent data only
+ * (SIGURG, man 7 socket).
  */
 #include "sentry/vfs/file/fcntl_internal.h"
 
@@ -27,6 +30,8 @@ void file_owner_clear(struct file *f)
 		pid_put(old);
 }
 
+static int fasync_start(struct file *f);
+
 int file_set_owner(struct file *f, int type, pid_t id)
 {
 	struct pid *pid = NULL, *old;
@@ -35,6 +40,14 @@ int file_set_owner(struct file *f, int type, pid_t id)
 		pid = pid_find(task_pid_ns(current), id);
 		if (!pid)
 			return -ESRCH;
+	}
+	if (id && S_ISSOCK(f->inode->mode)) {
+		int err = fasync_start(f);
+
+		if (err) {
+			pid_put(pid);
+			return err;
+		}
 	}
 	mutex_lock(&f->owner_lock);
 	old = f->owner_pid;
@@ -81,15 +94,14 @@ static void fill_info(siginfo_t *info, int sig, int fd, uint32_t band, bool conn
 	info->si_code = reasons[i].code;
 }
 
-void file_send_sigio(struct file *f, uint32_t band)
+/* With O_ASYNC the file's signal, and without it what urgent data is announced by. */
+static void send_to_owner(struct file *f, uint32_t band, bool urgent)
 {
 	struct pid *pid;
 	siginfo_t info;
 	uid_t uid, euid;
 	int type, sig;
 
-	if (!(atomic_load(&f->flags) & O_ASYNC))
-		return;
 	mutex_lock(&f->owner_lock);
 	pid = f->owner_pid ? pid_get(f->owner_pid) : NULL;
 	type = f->owner_type;
@@ -99,10 +111,22 @@ void file_send_sigio(struct file *f, uint32_t band)
 	mutex_unlock(&f->owner_lock);
 	if (!pid)
 		return;
+	if (urgent)
+		sigio_send(pid, type, uid, euid, SIGURG, NULL);
+	if (!(atomic_load(&f->flags) & O_ASYNC)) {
+		pid_put(pid);
+		return;
+	}
 	fill_info(&info, sig ? sig : SIGIO, atomic_load(&f->async_fd), band,
 		  S_ISSOCK(f->inode->mode));
 	sigio_send(pid, type, uid, euid, info.si_signo, sig ? &info : NULL);
 	pid_put(pid);
+}
+
+void file_send_sigio(struct file *f, uint32_t band)
+{
+	if (atomic_load(&f->flags) & O_ASYNC)
+		send_to_owner(f, band, false);
 }
 
 /* --- O_ASYNC -----------------------------------------------------------------------------------
@@ -123,6 +147,8 @@ static bool fasync_wake(struct wait_entry *entry, uint32_t events)
 {
 	struct fasync *fa = entry->data;
 
+	if (!(atomic_load(&fa->file->flags) & O_ASYNC) && (events == ~0u || !(events & EPOLLPRI)))
+		return false;
 	atomic_fetch_or(&fa->band, events);
 	ktimer_arm(&fa->timer, 0);
 	return false;
@@ -132,12 +158,13 @@ static void fasync_send(struct ktimer *timer)
 {
 	struct fasync *fa = container_of(timer, struct fasync, timer);
 	uint32_t band = atomic_exchange(&fa->band, 0);
+	bool urgent = band != ~0u && (band & EPOLLPRI) && S_ISSOCK(fa->file->inode->mode);
 
 	/* "~0" is a wake-up that does not say what happened. */
 	if (band == ~0u)
 		band = fa->file->ops->poll(fa->file, NULL);
 	if (band)
-		file_send_sigio(fa->file, band);
+		send_to_owner(fa->file, band, urgent);
 }
 
 static void fasync_queue(struct poll_table *pt, struct wait_queue *q)
@@ -179,7 +206,8 @@ static int fasync_start(struct file *f)
 	return 0;
 }
 
-/* No task uses the file any more, or O_ASYNC was cleared. */
+/* No task uses the file any more, or O_ASYNC was cleared: but for a socket's, whose owner is still
+ * told of urgent data. */
 void file_fasync_stop(struct file *f)
 {
 	struct fasync *fa;
@@ -211,7 +239,7 @@ int file_set_flags(struct file *f, uint32_t set, uint32_t mask)
 	} while (!atomic_compare_exchange_weak(&f->flags, &old, new));
 	if ((new & ~old) & O_ASYNC)
 		return fasync_start(f);
-	if ((old & ~new) & O_ASYNC)
+	if (((old & ~new) & O_ASYNC) && !S_ISSOCK(f->inode->mode))
 		file_fasync_stop(f);
 	return 0;
 }

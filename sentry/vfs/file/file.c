@@ -5,6 +5,7 @@
 #include "sentry/vfs/file/fcntl_internal.h"
 #include "sentry/vfs/file/file_internal.h"
 #include "sentry/vfs/inode/attr.h"
+#include "sentry/vfs/lock/leases.h"
 #include "sentry/vfs/lock/locks.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/notify/fsnotify.h"
@@ -59,9 +60,12 @@ static void file_free(struct file *f)
 	atomic_fetch_sub(&open_files, 1);
 }
 
-/* Gives back what open took for writing. */
-static void drop_write(struct file *f)
+/* Gives back what open counted. */
+static void drop_counts(struct file *f)
 {
+	if (f->read_counted)
+		atomic_fetch_sub(&f->inode->read_count, 1);
+	f->read_counted = false;
 	if (!f->write_counted)
 		return;
 	f->write_counted = false;
@@ -135,11 +139,24 @@ static int open_by_type(struct file *f)
 	return f->ops->open(inode, f);
 }
 
+/* Leases of others are broken. What is copied up to be written may be another inode then, of which
+ * there are none. */
+static int break_leases(struct file *f)
+{
+	bool nonblock = atomic_load(&f->flags) & O_NONBLOCK;
+
+	if (f->can_read && !f->can_write && S_ISREG(f->inode->mode)) {
+		f->read_counted = true;
+		atomic_fetch_add(&f->inode->read_count, 1);
+	}
+	return lease_break(f->inode, f->can_write, nonblock);
+}
+
 int file_open(const struct path *path, uint32_t flags, struct file **out)
 {
 	struct file *f = file_alloc(flags);
 	static const struct file_operations no_ops;
-	int err;
+	int err = 0;
 
 	if (!f)
 		return -ENFILE;
@@ -157,11 +174,16 @@ int file_open(const struct path *path, uint32_t flags, struct file **out)
 	f->can_write = (flags & O_ACCMODE) == O_WRONLY || (flags & O_ACCMODE) == O_RDWR;
 	if ((flags & O_ACCMODE) == 3)
 		f->can_read = false; /* ioctl only */
-	err = take_write(f);
+	if (f->can_write)
+		err = lease_break(f->inode, true, flags & O_NONBLOCK);
+	if (!err)
+		err = take_write(f);
+	if (!err)
+		err = break_leases(f);
 	if (!err)
 		err = open_by_type(f);
 	if (err) {
-		drop_write(f);
+		drop_counts(f);
 		file_free(f);
 		return err;
 	}
@@ -190,9 +212,10 @@ void file_put(struct file *f)
 		if (f->fasync)
 			file_fasync_stop(f);
 		file_locks_release_file(f);
+		lease_release_file(f);
 		if (f->ops->release)
 			f->ops->release(f);
-		drop_write(f);
+		drop_counts(f);
 	} else if (f->ops && f->ops->release) {
 		f->ops->release(f);
 	}

@@ -2,11 +2,13 @@
 #include <sys/resource.h>
 
 #include "sentry/kernel/core/current.h"
+#include "sentry/kernel/core/pid.h"
 #include "sentry/kernel/core/signals.h"
 #include "sentry/kernel/core/syscall.h"
 #include "sentry/uaccess/uaccess.h"
 #include "sentry/vfs/file/fcntl_internal.h"
 #include "sentry/vfs/file/fd.h"
+#include "sentry/vfs/lock/leases.h"
 #include "sentry/vfs/lock/locks.h"
 
 #ifndef F_DUPFD_QUERY
@@ -145,6 +147,20 @@ static long set_signal(struct file *f, uint64_t sig)
 	return 0;
 }
 
+/* Who takes the first lease hears of its end, unless somebody else is to. */
+static long set_lease(struct file *f, int fd, int type)
+{
+	long ret = lease_set(f, fd, type);
+	int owner_type;
+	pid_t id;
+
+	if (ret || type == F_UNLCK)
+		return ret;
+	file_get_owner(f, &owner_type, &id);
+	return id ? 0
+		  : file_set_owner(f, F_OWNER_PID, pid_nr_ns(current_tgid(), task_pid_ns(current)));
+}
+
 static bool allowed_on_path(unsigned cmd)
 {
 	return cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC || cmd == F_GETFD || cmd == F_SETFD ||
@@ -208,7 +224,9 @@ SYSCALL_DEFINE3(fcntl, int, fd, unsigned, cmd, uint64_t, arg)
 			return 0;
 		return S_ISDIR(f->inode->mode) ? -EINVAL : -ENOTDIR;
 	case F_GETLEASE:
-		return F_UNLCK; /* nobody has one: F_SETLEASE is refused */
+		return lease_get(f);
+	case F_SETLEASE:
+		return set_lease(f, fd, (int)arg);
 	}
 	if (f->ops->fcntl)
 		return f->ops->fcntl(f, cmd, arg);

@@ -3,6 +3,7 @@
 
 #include "sentry/kernel/core/machine.h"
 #include "sentry/vfs/file/file_internal.h"
+#include "sentry/vfs/lock/leases.h"
 #include "sentry/vfs/walk/dcache.h"
 
 /* One cached name costs well under a KiB with its inode: at most 1/64 of the memory. */
@@ -19,5 +20,6 @@ void vfs_init(void)
 		return;
 	done = true;
 	dcache_set_limit(MIN(MAX(n, (uint64_t)MIN_DENTRIES), (uint64_t)MAX_DENTRIES));
+	leases_init();
 	anon_init();
 }

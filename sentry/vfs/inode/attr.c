@@ -6,6 +6,7 @@
 #include "base/command_lock.h"
 #include "sentry/kernel/core/current.h"
 #include "sentry/vfs/inode/attr.h"
+#include "sentry/vfs/lock/leases.h"
 #include "sentry/vfs/mount.h"
 #include "sentry/vfs/notify/fsnotify.h"
 
@@ -255,6 +256,8 @@ int vfs_truncate(const struct path *path, int64_t length)
 	err = inode_permission(inode, MAY_WRITE);
 	if (!err && (inode->flags & S_APPEND_FL))
 		err = -EPERM;
+	if (!err)
+		err = lease_break(inode, true, false);
 	if (!err)
 		err = inode_get_write_access(inode);
 	if (!err) {

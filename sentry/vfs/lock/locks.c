@@ -1,5 +1,5 @@
 /* File locks: range arithmetic, conflicts, waiting, deadlocks. */
-#include "sentry/vfs/lock/locks.h"
+#include "sentry/vfs/lock/lock_internal.h"
 
 #include "base/clock.h"
 #include "sentry/kernel/core/current.h"
@@ -142,7 +142,7 @@ void file_locks_set_mirror(const struct lock_mirror *m)
 	mirror = m;
 }
 
-static bool is_mirrored(const struct inode *inode)
+bool is_mirrored(const struct inode *inode)
 {
 	return mirror && mirror->concerns(inode);
 }
