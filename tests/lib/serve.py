@@ -33,7 +33,7 @@ class Serve(unittest.TestCase):
     def setUpClass(cls):
         cls.dir = tempfile.TemporaryDirectory()
         cls.socket = os.path.join(cls.dir.name, "http")
-        cls.server = cls.start("--unix", cls.socket, "--parallel", "2", "--store", "8")
+        cls.server = cls.start("--unix", cls.socket, "--parallel", "2", "--store", "8", "--sessions", "3")
 
     @classmethod
     def tearDownClass(cls):
@@ -150,6 +150,50 @@ class Serve(unittest.TestCase):
         self.assertEqual(self.ask("GET", "/nosuch")[0], 404)
         self.assertEqual(self.ask("PUT", "/file")[0], 405)
 
+    def session(self, method, rest, body=None):
+        status, text = self.ask(method, "/sandbox" + rest, body)
+        return status, json.loads(text) if text.startswith(b"{") else text
+
+    def test_a_client_holds_sandboxes(self):
+        status, made = self.session("POST", "", {})
+        self.assertEqual(status, 200)
+        base = "/" + made["id"]
+        status, r = self.session("POST", base + "/run", {"args": ["sh", "-c", "cat >f; cat f; echo e >&2"], "input": "AP8K"})
+        self.assertEqual((status, r["status"], r["exitCode"], r["stdout"], r["stderr"]), (200, "exited", 0, "AP8K", "ZQo="))
+        self.assertEqual(self.session("GET", base + "/file?path=/w/f"), (200, b"\0\xff\n"))
+        self.assertEqual(self.session("PUT", base + "/file?path=/w/d/g", b"data")[0], 200)
+        self.assertEqual(json.loads(self.session("GET", base + "/tree?path=/w/d")[1])[0]["name"], "g")
+        self.assertEqual(self.session("DELETE", base + "/tree?path=/w/d"), (200, {}))
+        status, r = self.session("GET", base + "/file?path=/w/d/g")
+        self.assertEqual((status, r["code"]), (404, "ENOENT"))
+        self.assertEqual(self.session("POST", base + "/reset", {}), (200, {}))
+        self.assertEqual(self.session("GET", base + "/tree"), (200, b"[]"))
+        # The fourth is the one too many, and this one makes place.
+        others = [self.session("POST", "", {})[1]["id"] for _ in range(2)]
+        self.assertEqual(self.session("POST", "", {})[0], 503)
+        self.assertEqual(self.session("DELETE", base), (200, {}))
+        self.assertEqual(self.session("POST", base + "/run", {"args": ["true"]})[0], 410)
+        for other in others:
+            self.assertEqual(self.session("DELETE", "/" + other), (200, {}))
+        self.assertIn(b"moat_sessions 0", self.ask("GET", "/metrics")[1])
+
+    def test_bad_requests_to_sandboxes(self):
+        base = "/" + self.session("POST", "", {})[1]["id"]
+        for method, rest, body, wanted in (
+            ("POST", base + "/run", b"no json", 400), ("POST", base + "/run", {}, 400),
+            ("POST", base + "/run", {"args": []}, 400), ("POST", base + "/run", {"args": ["a"], "input": "x"}, 400),
+            ("POST", base + "/run", {"args": ["a"], "input": "===="}, 400),
+            ("POST", base + "/run", {"args": ["a"], "cwd": 1}, 400), ("POST", base + "/run", {"args": ["/no/such"]}, 404),
+            ("GET", base + "/run", None, 405), ("GET", base, None, 405), ("GET", "", None, 405),
+            ("GET", base + "/file", None, 400), ("GET", base + "/file?path=/w/../etc/passwd", None, 400),
+            ("GET", base + "/nosuch", None, 404), ("DELETE", base + "/tree", None, 405),
+            ("DELETE", base[:-1], None, 410), ("POST", "/x/run", {"args": ["a"]}, 410), ("DELETE", "/", None, 410)):
+            status, answer = self.session(method, rest, body)
+            self.assertEqual(status, wanted, (method, rest, body, answer))
+            self.assertIn("error", answer)
+        self.assertEqual(self.ask("POST", "/sandbox", b"{}", {"Content-Type": "text/plain"})[0], 415)
+        self.session("DELETE", base)
+
     def test_what_it_says_of_itself(self):
         self.assertIn("moat", json.loads(self.ask("GET", "/version")[1])["buildVersion"])
         self.assertEqual(json.loads(self.ask("GET", "/config")[1])["parallelism"], 2)
@@ -157,6 +201,15 @@ class Serve(unittest.TestCase):
 
 
 class Access(unittest.TestCase):
+    def test_it_ends_with_its_input(self):
+        with tempfile.TemporaryDirectory() as d:
+            server = subprocess.Popen([SERVE, "--unix", os.path.join(d, "http"), "--until-eof"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            with server.stdout:
+                self.assertTrue(server.stdout.readline().startswith(b"ready"))
+                self.assertIsNone(server.poll())
+                server.stdin.close()
+                self.assertEqual(server.wait(120), 0)
+
     def test_beyond_loopback_it_wants_a_token(self):
         refused = subprocess.run([SERVE, "--listen", "0.0.0.0:0"], stderr=subprocess.PIPE, timeout=60)
         self.assertEqual(refused.returncode, 1)

@@ -112,6 +112,28 @@ static enum MHD_Result file(struct MHD_Connection *c, const char *method, const 
 	return ret;
 }
 
+static enum MHD_Result session(struct MHD_Connection *c, const char *method, const char *rest,
+			       const struct body *body)
+{
+	struct session_answer answer = {0};
+	enum MHD_Result ret;
+	unsigned status;
+
+	if (!strcmp(method, MHD_HTTP_METHOD_POST) && !is_json(c))
+		return send_error(c, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
+				  "the body must be application/json");
+	if (body->too_large)
+		return send_error(c, 413, "the body is too large");
+	status = session_request(method, rest,
+				 MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "path"),
+				 body->data ? body->data : "", body->size, &answer);
+	if (!answer.bytes)
+		return send_json(c, status, answer.json);
+	ret = send_bytes(c, status, "application/octet-stream", answer.bytes, answer.size);
+	free(answer.bytes);
+	return ret;
+}
+
 static enum MHD_Result metrics(struct MHD_Connection *c)
 {
 	struct judge_counts n = judge_counts();
@@ -123,9 +145,9 @@ static enum MHD_Result metrics(struct MHD_Connection *c)
 	snprintf(
 		text, sizeof(text),
 		"moat_runs_total %llu\nmoat_runs_accepted_total %llu\nmoat_runs_failed_total %llu\n"
-		"moat_files %u\nmoat_file_bytes %llu\n",
+		"moat_files %u\nmoat_file_bytes %llu\nmoat_sessions %u\n",
 		(unsigned long long)n.runs, (unsigned long long)n.accepted,
-		(unsigned long long)n.failed, files, (unsigned long long)bytes);
+		(unsigned long long)n.failed, files, (unsigned long long)bytes, sessions_count());
 	return send_bytes(c, MHD_HTTP_OK, "text/plain; version=0.0.4", text, strlen(text));
 }
 
@@ -152,6 +174,8 @@ static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const
 			       : run(c, body);
 	if (!strncmp(url, "/file/", 6))
 		return file(c, method, url + 6);
+	if (!strncmp(url, "/sandbox", 8) && (!url[8] || url[8] == '/'))
+		return session(c, method, url + 8, body);
 	if (!get)
 		return send_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET");
 	if (!strcmp(url, "/file"))

@@ -39,7 +39,7 @@ struct work {
 	struct stored input; /* owned */
 };
 
-static uint64_t number(const json_t *object, const char *name, uint64_t otherwise)
+uint64_t number(const json_t *object, const char *name, uint64_t otherwise)
 {
 	const json_t *j = json_object_get(object, name);
 	json_int_t n = json_integer_value(j);
@@ -47,16 +47,14 @@ static uint64_t number(const json_t *object, const char *name, uint64_t otherwis
 	return n > 0 ? (uint64_t)n : otherwise;
 }
 
-/* Text without zeros, or NULL. */
-static const char *plain_text(const json_t *j)
+const char *plain_text(const json_t *j)
 {
 	const char *text = json_string_value(j);
 
 	return text && strlen(text) == json_string_length(j) ? text : NULL;
 }
 
-/* A vector of texts, NULL at the end; NULL: it is none. */
-static const char **take_strings(const json_t *array)
+const char **take_strings(const json_t *array)
 {
 	size_t n = json_array_size(array);
 	const char **v = n <= ARGS_MAX ? calloc(n + 1, sizeof(char *)) : NULL;

@@ -12,6 +12,7 @@
 struct settings {
 	struct moat_config sandbox;
 	unsigned parallel;   /* sandboxes */
+	unsigned sessions;   /* sandboxes more that clients may hold */
 	const char *token;   /* NULL: none is asked for */
 	uint64_t store_max;  /* bytes */
 	uint64_t output_max; /* bytes of a stream or file, where the request does not say */
@@ -42,6 +43,15 @@ void stored_free(struct stored *s);
 json_t *store_list(void);
 void store_usage(uint64_t *bytes, unsigned *files);
 
+/* judge.c: parts of a request */
+/* A member that is a number above 0, or `otherwise`. */
+uint64_t number(const json_t *object, const char *name, uint64_t otherwise);
+/* Text without zeros, or NULL. */
+const char *plain_text(const json_t *j);
+/* A vector of the texts (the request's) of an array, NULL at the end, for free(); NULL: it is none.
+ */
+const char **take_strings(const json_t *array);
+
 /* judge.c */
 /* The answer to POST /run, a new reference; NULL with *error (static) when the request is not
  * valid. */
@@ -50,6 +60,36 @@ struct judge_counts {
 	uint64_t runs, accepted, failed;
 };
 struct judge_counts judge_counts(void);
+
+/* base64.c */
+/* A new reference; NULL: no memory. */
+json_t *base64_json(const void *data, size_t size);
+/* malloc'd. NULL: it is none, or no memory. */
+void *base64_decode(const char *text, size_t *size);
+
+/* sessions.c: sandboxes that stay a client's until it gives them back. */
+/* A request below /sandbox, `rest` being what follows that, `path` the query's (may be NULL). The
+ * HTTP status of the answer: *answer is JSON, a new reference, or *bytes (malloc'd) a file. */
+struct session_answer {
+	json_t *json;
+	char *bytes;
+	size_t size;
+};
+unsigned session_request(const char *method, const char *rest, const char *path, const char *body,
+			 size_t size, struct session_answer *answer);
+/* A command as sessions take it, apart. */
+struct session_command {
+	struct moat_command command;
+	const char **argv, **envp; /* owned; the strings are the request's */
+	void *input;		   /* owned */
+};
+/* NULL, or what is wrong (static); *out is for session_command_free() either way. */
+const char *session_take_command(const json_t *j, struct session_command *out);
+void session_command_free(struct session_command *c);
+/* A new reference. */
+json_t *session_result(const struct moat_result *r);
+unsigned sessions_count(void);
+void sessions_end(void);
 
 /* http.c */
 struct MHD_Daemon;
