@@ -43,8 +43,7 @@ def figures(pid):
     return memory, len(os.listdir(f"/proc/{pid}/fd")), int(status["Threads"])
 
 
-def one(sb, i):
-    kind = i % 20
+def one(sb, kind):
     if kind == 1:
         r = sb.run(["sh", "-c", "echo x >f; cat f | cat; sleep 1000 & exit 3"])
         assert (r.exit_code, r.stdout) == (3, "x\n"), r
@@ -72,6 +71,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--slack", type=int, default=1024)
+    parser.add_argument("--only", type=int, help="runs of one kind alone, to find what leaks")
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     warm = max(options.runs // 4, 400)
@@ -80,8 +80,9 @@ def main():
         start, before = time.monotonic(), {}
         for i in range(warm + options.runs):
             if i == warm:
+                one(sb, 6)
                 before = {name: figures(pid) for name, pid in lasting().items()}
-            one(sb, i)
+            one(sb, i % 20 if options.only is None else options.only)
             if options.verbose and i % 500 == 0:
                 print(i, {n: figures(p) for n, p in lasting().items()}, f"{time.monotonic() - start:.1f} s", flush=True)
         one(sb, 6)  # nothing of the last runs is left
