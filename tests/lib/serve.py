@@ -138,11 +138,76 @@ class Serve(unittest.TestCase):
             t.join()
         self.assertEqual(results, [f"{i}\n" for i in range(8)])
 
+    def group(self, commands, mapping, wanted=200):
+        for cmd in commands:
+            cmd.setdefault("cpuLimit", 20 * 10**9)
+            cmd.setdefault("clockLimit", 60 * 10**9)
+        status, text = self.ask("POST", "/run", {"cmd": commands, "pipeMapping": mapping})
+        self.assertEqual(status, wanted, text)
+        return json.loads(text)
+
+    @staticmethod
+    def command(script, *files, **more):
+        return {"args": ["sh", "-c", script], "files": list(files), **more}
+
+    def test_commands_are_connected_by_pipes(self):
+        out = {"name": "stdout", "max": 10240}
+        # An interactive problem: each waits for what the other says.
+        judge = self.command("echo 20; read n; echo $n >&2; test $n = 40", None, None, {"name": "stderr", "max": 100})
+        player = self.command("read n; echo $((n * 2))", None, None, out)
+        both = [{"in": {"index": 0, "fd": 1}, "out": {"index": 1, "fd": 0}},
+                {"in": {"index": 1, "fd": 1}, "out": {"index": 0, "fd": 0}}]
+        a, b = self.group([judge, player], both)
+        self.assertEqual((a["status"], a["files"], b["status"]), ("Accepted", {"stderr": "40\n"}, "Accepted"))
+        # More than a pipe holds; the end is seen.
+        one = [{"in": {"index": 0, "fd": 1}, "out": {"index": 1, "fd": 0}}]
+        a, b = self.group([self.command("head -c 300000 /dev/zero"), self.command("wc -c", None, out)], one)
+        self.assertEqual((a["status"], b["files"]["stdout"]), ("Accepted", "300000\n"))
+        # Who writes to somebody who has ended is told.
+        a, b = self.group([self.command("exec yes"), self.command("read x; echo $x", None, out)], one)
+        self.assertEqual((a["status"], a["exitStatus"], b["files"]["stdout"]), ("Signalled", 13, "y\n"))
+        # A program that cannot be run does not hold up the other.
+        a, b = self.group([{"args": ["/no/such"]}, self.command("cat; echo end", None, out)], one)
+        self.assertEqual((a["status"], b["files"]["stdout"]), ("Internal Error", "end\n"))
+
+    def test_what_passes_a_pipe_can_be_kept(self):
+        proxy = {"in": {"index": 0, "fd": 1}, "out": {"index": 1, "fd": 0}, "proxy": True, "name": "said", "max": 5}
+        a, b = self.group([self.command("echo hello world"), self.command("cat", None, {"name": "stdout", "max": 100})], [proxy])
+        self.assertEqual((a["files"]["said"], b["files"]["stdout"]), ("hello", "hello world\n"))
+        # It is read to its end, though nobody reads any more.
+        a, b = self.group([self.command("head -c 300000 /dev/zero"), self.command("true")], [{**proxy, "name": None}])
+        self.assertEqual((a["status"], b["status"]), ("Accepted", "Accepted"))
+
+    def test_bad_mappings(self):
+        two = [self.command("true"), self.command("true")]
+        good = {"in": {"index": 0, "fd": 1}, "out": {"index": 1, "fd": 0}}
+        for bad in ({**good, "in": {"index": 2, "fd": 1}}, {**good, "out": {"index": -1, "fd": 0}}, {"in": good["in"]},
+                    {**good, "in": {"index": 0, "fd": 16}}, {**good, "in": 7}):
+            self.group(two, [bad], 400)
+        self.group(two, [good, good], 400)
+        self.group([self.command("true", None, {"name": "stdout"}), self.command("true")], [good], 400)
+        self.group(two + two, [good], 400)  # two sandboxes
+
+    def test_descriptors_beyond_the_three(self):
+        r = self.shell("cat <&3; echo five >&5; echo $(cat <&4)", files=[
+            None, {"name": "out", "max": 100}, None, {"content": "three\n"}, None, {"name": "fd5", "max": 100}])
+        self.assertEqual((r["status"], r["files"]), ("Accepted", {"out": "three\n\n", "fd5": "five\n"}))
+        r = self.shell("echo x >&3", files=[None, {"name": "out"}, {"name": "err"}, {"content": "read only"}])
+        self.assertEqual(r["status"], "Nonzero Exit Status")
+        r = self.shell("yes >&3 & sleep 0.2; exit 0", files=[None, None, None, {"name": "much", "max": 100}])
+        self.assertEqual((r["status"], len(r["files"]["much"])), ("Output Limit Exceeded", 100))
+
+    def test_a_terminal(self):
+        r = self.shell("tty -s && read x; echo got $x", tty=True, files=[{"content": "typed\n"}, {"name": "out", "max": 100}])
+        self.assertEqual((r["status"], r["files"]), ("Accepted", {"out": "typed\r\ngot typed\r\n"}))
+
     def test_bad_requests(self):
         for body in (b"no json", b"[]", b"{}", {"cmd": []}, {"cmd": [{}]}, {"cmd": [{"args": []}]}, {"cmd": [{"args": "sh"}]},
                      {"cmd": [{"args": ["a\0b"]}]}, {"cmd": [{"args": ["a"], "env": [1]}]},
-                     {"cmd": [{"args": ["a"], "tty": True}]}, {"cmd": [{"args": ["a"], "files": [{"src": "/etc/passwd"}]}]},
-                     {"cmd": [{"args": ["a"], "files": [None] * 4}]}, {"cmd": [{"args": ["a"]}], "pipeMapping": [{}]}):
+                     {"cmd": [{"args": ["a"], "tty": True, "files": [None, None, {"name": "err"}]}]}, {"cmd": [{"args": ["a"], "files": [{"src": "/etc/passwd"}]}]},
+                     {"cmd": [{"args": ["a"], "files": [None] * 17}]}, {"cmd": [{"args": ["a"]}], "pipeMapping": [{}]},
+                     {"cmd": [{"args": ["a"], "files": {}}]}, {"cmd": [{"args": ["a"], "files": [{"streamIn": True}]}]},
+                     {"cmd": [{"args": ["a"], "files": [None, {"content": ""}]}]}):
             status, text = self.ask("POST", "/run", body)
             self.assertEqual(status, 400, (body, text))
         self.assertEqual(self.ask("POST", "/run", b"{}", {"Content-Type": "text/plain"})[0], 415)

@@ -22,8 +22,9 @@ extern struct settings settings;
 
 /* sandboxes.c */
 int sandboxes_init(unsigned n);
-/* One for the caller alone, as new; waits until there is one. NULL: none can be started, *err. */
-struct moat *sandbox_take(struct moat_error *err);
+/* n of them, at most settings.parallel, for the caller alone, as new; waits until there are. 0, or
+ * -errno with *err: they cannot be started. */
+int sandboxes_take(struct moat **out, unsigned n, struct moat_error *err);
 /* broken: it is not used again. */
 void sandbox_give_back(struct moat *m, bool broken);
 void sandboxes_end(void);
