@@ -1,10 +1,14 @@
 /* Requests: which there are, who may ask, and their bodies. */
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "serve.h"
+#include "stream.h"
+#include "websocket.h"
 
 #define BODY_MAX (64u << 20)
 #define CONNECTIONS_MAX 256
@@ -161,6 +165,117 @@ static enum MHD_Result config(struct MHD_Connection *c)
 				   (json_int_t)settings.output_max));
 }
 
+/* --- streams ---------------------------------------------------------------------------------- */
+
+struct upgrade {
+	struct MHD_UpgradeResponseHandle *handle;
+	MHD_socket fd;
+	void *first; /* owned: what came behind the request */
+	size_t size;
+	char id[64]; /* of a session */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t fewer = PTHREAD_COND_INITIALIZER;
+static unsigned upgrades; /* connections that are no longer the daemon's */
+
+static void upgrade_end(struct upgrade *u)
+{
+	MHD_upgrade_action(u->handle, MHD_UPGRADE_ACTION_CLOSE);
+	free(u->first);
+	free(u);
+	pthread_mutex_lock(&lock);
+	upgrades--;
+	pthread_cond_signal(&fewer);
+	pthread_mutex_unlock(&lock);
+}
+
+static void *upgrade_main(void *arg)
+{
+	struct upgrade *u = arg;
+
+	stream_serve(u->fd, u->first, u->size, u->id);
+	upgrade_end(u);
+	return NULL;
+}
+
+static void upgraded(void *arg, struct MHD_Connection *c, void *unused, const char *first,
+		     size_t size, MHD_socket fd, struct MHD_UpgradeResponseHandle *handle)
+{
+	struct upgrade *u = arg;
+	pthread_t thread;
+
+	pthread_mutex_lock(&lock);
+	upgrades++;
+	pthread_mutex_unlock(&lock);
+	u->handle = handle;
+	u->fd = fd;
+	u->first = malloc(size + 1);
+	if (u->first) {
+		memcpy(u->first, first, size);
+		u->size = size;
+		if (!pthread_create(&thread, NULL, upgrade_main, u)) {
+			pthread_detach(thread);
+			return;
+		}
+	}
+	upgrade_end(u);
+}
+
+static const char *header(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+/* Browsers let pages of any origin open a WebSocket to anybody, and say which page it is. */
+static bool is_same_origin(struct MHD_Connection *c)
+{
+	const char *origin = header(c, "Origin"), *host = header(c, "Host");
+
+	return !origin || (host && !strncmp(origin, "http://", 7) && !strcmp(origin + 7, host));
+}
+
+/* id: a session's, as long as that is; length 0: none. */
+static enum MHD_Result stream(struct MHD_Connection *c, const char *id, size_t length)
+{
+	const char *wanted = header(c, "Upgrade"), *key = header(c, "Sec-WebSocket-Key");
+	const char *version = header(c, "Sec-WebSocket-Version");
+	struct MHD_Response *r;
+	struct upgrade *u;
+	enum MHD_Result ret;
+	char accept[29];
+
+	if (!is_same_origin(c))
+		return send_error(c, MHD_HTTP_FORBIDDEN, "of another origin");
+	if (!wanted || strcasecmp(wanted, "websocket") || !key || !version ||
+	    strcmp(version, "13") || !websocket_accept(key, accept))
+		return send_error(c, MHD_HTTP_BAD_REQUEST, "a WebSocket of version 13 is wanted");
+	if (length >= sizeof(u->id))
+		return send_error(c, MHD_HTTP_NOT_FOUND, "no such path");
+	u = calloc(1, sizeof(*u));
+	r = u ? MHD_create_response_for_upgrade(upgraded, u) : NULL;
+	if (!r) {
+		free(u);
+		return MHD_NO;
+	}
+	memcpy(u->id, id, length);
+	MHD_add_response_header(r, MHD_HTTP_HEADER_UPGRADE, "websocket");
+	MHD_add_response_header(r, "Sec-WebSocket-Accept", accept);
+	ret = MHD_queue_response(c, MHD_HTTP_SWITCHING_PROTOCOLS, r);
+	MHD_destroy_response(r);
+	if (ret == MHD_NO)
+		free(u);
+	return ret;
+}
+
+/* "/ID/stream": the id's length; 0: it is something else. */
+static size_t stream_of(const char *rest)
+{
+	const char *end = *rest ? strchr(rest + 1, '/') : NULL;
+
+	return end && !strcmp(end, "/stream") ? (size_t)(end - rest - 1) : 0;
+}
+
 static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const char *method,
 				const struct body *body)
 {
@@ -175,9 +290,12 @@ static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const
 	if (!strncmp(url, "/file/", 6))
 		return file(c, method, url + 6);
 	if (!strncmp(url, "/sandbox", 8) && (!url[8] || url[8] == '/'))
-		return session(c, method, url + 8, body);
+		return get && stream_of(url + 8) ? stream(c, url + 9, stream_of(url + 8))
+						 : session(c, method, url + 8, body);
 	if (!get)
 		return send_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET");
+	if (!strcmp(url, "/stream"))
+		return stream(c, "", 0);
 	if (!strcmp(url, "/file"))
 		return send_json(c, MHD_HTTP_OK, store_list());
 	if (!strcmp(url, "/version"))
@@ -246,15 +364,25 @@ static void completed(void *unused, struct MHD_Connection *c, void **request,
 struct MHD_Daemon *http_start(int listener)
 {
 	/* A connection has a thread: a run occupies it until it ends. */
-	return MHD_start_daemon(
-		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0,
-		NULL, NULL, serve, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
-		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-		MHD_OPTION_END);
+	return MHD_start_daemon(MHD_ALLOW_UPGRADE | MHD_USE_THREAD_PER_CONNECTION |
+					MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,
+				0, NULL, NULL, serve, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
+				MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+				MHD_OPTION_END);
 }
 
 void http_stop(struct MHD_Daemon *daemon)
 {
+	int listener = MHD_quiesce_daemon(daemon);
+
+	if (listener >= 0)
+		close(listener);
+	/* The daemon wants to end after those that it has handed out. */
+	pthread_mutex_lock(&lock);
+	while (upgrades)
+		pthread_cond_wait(&fewer, &lock);
+	pthread_mutex_unlock(&lock);
 	MHD_stop_daemon(daemon);
 }

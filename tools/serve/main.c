@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "serve.h"
+#include "stream.h"
 
 struct settings settings = {
 	.sandbox = {.size = sizeof(settings.sandbox), .memory = 1ULL << 30},
@@ -251,6 +252,7 @@ int main(int argc, char **argv)
 	if (until_eof && pthread_create(&watcher, NULL, watch_input, NULL))
 		return fail("cannot watch standard input");
 	sigwait(&ends, &c);
+	streams_end();
 	http_stop(daemon);
 	sessions_end();
 	sandboxes_end();

@@ -89,6 +89,10 @@ const char *session_take_command(const json_t *j, struct session_command *out);
 void session_command_free(struct session_command *c);
 /* A new reference. */
 json_t *session_result(const struct moat_result *r);
+/* The sandbox of a session, which stays until session_give_back(). NULL: there is none. */
+struct session;
+struct moat *session_take(const char *id, size_t length, struct session **session);
+void session_give_back(struct session *session);
 unsigned sessions_count(void);
 void sessions_end(void);
 

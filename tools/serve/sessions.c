@@ -84,6 +84,17 @@ static struct session *session_get(const char *id, size_t length)
 	return s;
 }
 
+struct moat *session_take(const char *id, size_t length, struct session **session)
+{
+	*session = session_get(id, length);
+	return *session ? (*session)->m : NULL;
+}
+
+void session_give_back(struct session *session)
+{
+	session_put(session);
+}
+
 /* A place for one more; false: all are in use. */
 static bool take_place(void)
 {
