@@ -4,6 +4,7 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -259,6 +260,20 @@ class Serve(unittest.TestCase):
         self.assertEqual(self.ask("POST", "/sandbox", b"{}", {"Content-Type": "text/plain"})[0], 415)
         self.session("DELETE", base)
 
+    def test_the_page_asks_for_what_there_is(self):
+        """Its script runs over a document that page.js makes, against this server."""
+        status, text = self.ask("GET", "/")
+        page = text.decode()
+        self.assertEqual(status, 200)
+        self.assertTrue(page.startswith("<!DOCTYPE html>"))
+        self.assertNotIn("http:", page)
+        node = shutil.which("node")
+        if not node:
+            return
+        script = os.path.join(os.environ["SOURCE"], "tests/lib/page.js")
+        done = subprocess.run([node, script, self.socket], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+        self.assertEqual(done.returncode, 0, done.stdout.decode())
+
     def test_what_it_says_of_itself(self):
         self.assertIn("moat", json.loads(self.ask("GET", "/version")[1])["buildVersion"])
         self.assertEqual(json.loads(self.ask("GET", "/config")[1])["parallelism"], 2)
@@ -294,6 +309,12 @@ class Access(unittest.TestCase):
                     c.request("GET", "/version", headers={"Authorization": header} if header else {})
                     self.assertEqual(c.getresponse().status, wanted)
                     c.close()
+                c = UnixConnection(where)
+                c.request("GET", "/")
+                answer = c.getresponse()
+                self.assertEqual((answer.status, b"secret" in answer.read()), (200, False))
+                self.assertIn("frame-ancestors 'none'", answer.headers["Content-Security-Policy"])
+                c.close()
             finally:
                 server.terminate()
                 server.wait(120)

@@ -142,24 +142,28 @@ static enum MHD_Result metrics(struct MHD_Connection *c)
 {
 	struct judge_counts n = judge_counts();
 	uint64_t bytes;
-	unsigned files;
+	unsigned files, busy, idle;
 	char text[512];
 
 	store_usage(&bytes, &files);
+	sandboxes_usage(&busy, &idle);
 	snprintf(
 		text, sizeof(text),
 		"moat_runs_total %llu\nmoat_runs_accepted_total %llu\nmoat_runs_failed_total %llu\n"
-		"moat_files %u\nmoat_file_bytes %llu\nmoat_sessions %u\n",
+		"moat_files %u\nmoat_file_bytes %llu\nmoat_sessions %u\n"
+		"moat_sandboxes_busy %u\nmoat_sandboxes_idle %u\n",
 		(unsigned long long)n.runs, (unsigned long long)n.accepted,
-		(unsigned long long)n.failed, files, (unsigned long long)bytes, sessions_count());
+		(unsigned long long)n.failed, files, (unsigned long long)bytes, sessions_count(),
+		busy, idle);
 	return send_bytes(c, MHD_HTTP_OK, "text/plain; version=0.0.4", text, strlen(text));
 }
 
 static enum MHD_Result config(struct MHD_Connection *c)
 {
 	return send_json(c, MHD_HTTP_OK,
-			 json_pack("{s:s, s:i, s:I, s:I, s:I}", "sandbox", "moat", "parallelism",
-				   (int)settings.parallel, "timeLimit",
+			 json_pack("{s:s, s:i, s:i, s:I, s:I, s:I}", "sandbox", "moat",
+				   "parallelism", (int)settings.parallel, "sessions",
+				   (int)settings.sessions, "timeLimit",
 				   (json_int_t)settings.time_default, "memoryLimit",
 				   (json_int_t)settings.memory_default, "outputLimit",
 				   (json_int_t)settings.output_max));
@@ -276,11 +280,34 @@ static size_t stream_of(const char *rest)
 	return end && !strcmp(end, "/stream") ? (size_t)(end - rest - 1) : 0;
 }
 
+/* It has nothing that is a secret: what it shows it asks for, with a token if there is one. No
+ * other page may frame it, and nothing is loaded from elsewhere. */
+static enum MHD_Result send_page(struct MHD_Connection *c)
+{
+	size_t size;
+	const char *text = page(&size);
+	struct MHD_Response *r = MHD_create_response_from_buffer(size, (void *)(uintptr_t)text,
+								 MHD_RESPMEM_PERSISTENT);
+	enum MHD_Result ret;
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "text/html; charset=utf-8");
+	MHD_add_response_header(r, "Content-Security-Policy",
+				"default-src 'none'; style-src 'unsafe-inline'; script-src "
+				"'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'");
+	ret = MHD_queue_response(c, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return ret;
+}
+
 static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const char *method,
 				const struct body *body)
 {
 	bool get = !strcmp(method, MHD_HTTP_METHOD_GET);
 
+	if (get && !strcmp(url, "/"))
+		return send_page(c);
 	if (!may_ask(c))
 		return send_error(c, MHD_HTTP_UNAUTHORIZED, "the token is missing or wrong");
 	if (!strcmp(url, "/run"))

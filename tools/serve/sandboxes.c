@@ -75,6 +75,14 @@ void sandbox_give_back(struct moat *m, bool broken)
 	pthread_mutex_unlock(&lock);
 }
 
+void sandboxes_usage(unsigned *busy, unsigned *waiting)
+{
+	pthread_mutex_lock(&lock);
+	*busy = settings.parallel - free_places - nidle;
+	*waiting = nidle;
+	pthread_mutex_unlock(&lock);
+}
+
 void sandboxes_end(void)
 {
 	while (nidle)

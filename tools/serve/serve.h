@@ -28,6 +28,7 @@ int sandboxes_take(struct moat **out, unsigned n, struct moat_error *err);
 /* broken: it is not used again. */
 void sandbox_give_back(struct moat *m, bool broken);
 void sandboxes_end(void);
+void sandboxes_usage(unsigned *busy, unsigned *waiting);
 
 /* store.c */
 struct stored {
@@ -95,6 +96,9 @@ struct moat *session_take(const char *id, size_t length, struct session **sessio
 void session_give_back(struct session *session);
 unsigned sessions_count(void);
 void sessions_end(void);
+
+/* page.c: HTML. */
+const char *page(size_t *size);
 
 /* http.c */
 struct MHD_Daemon;

@@ -81,6 +81,17 @@ static struct pid *table_get(struct pid_ns *ns, pid_t nr)
 	return page ? page->pids[nr % PAGE_PIDS] : NULL;
 }
 
+static void forget_unused(struct pid_ns *ns, pid_t nr)
+{
+	struct pid_table *table = ns->table;
+	struct pid_page **page = &table->pages[nr / PAGE_PIDS];
+
+	if (*page && !(*page)->used && ns->last / PAGE_PIDS != nr / PAGE_PIDS) {
+		free(*page);
+		*page = NULL;
+	}
+}
+
 static int table_set(struct pid_ns *ns, pid_t nr, struct pid *pid)
 {
 	struct pid_table *table = ns->table;
@@ -96,10 +107,7 @@ static int table_set(struct pid_ns *ns, pid_t nr, struct pid *pid)
 	else
 		(*page)->used--;
 	(*page)->pids[nr % PAGE_PIDS] = pid;
-	if (!(*page)->used && ns->last / PAGE_PIDS != nr / PAGE_PIDS) {
-		free(*page);
-		*page = NULL;
-	}
+	forget_unused(ns, nr);
 	return 0;
 }
 
@@ -119,7 +127,7 @@ static pid_t find_free(struct pid_ns *ns)
 
 static int assign_number(struct pid *pid, struct pid_ns *ns, pid_t wanted)
 {
-	pid_t nr = wanted;
+	pid_t nr = wanted, last = ns->last;
 	int err;
 
 	if (ns->dying)
@@ -136,6 +144,7 @@ static int assign_number(struct pid *pid, struct pid_ns *ns, pid_t wanted)
 		if (!nr)
 			return -EAGAIN;
 		ns->last = nr;
+		forget_unused(ns, last);
 	}
 	err = table_set(ns, nr, pid);
 	if (err)
