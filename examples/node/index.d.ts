@@ -59,6 +59,25 @@ export interface RunOptions {
   stack?: Size;
   /** What it has started may go on when it has ended. */
   keep?: boolean;
+  /** A terminal of its own for 0, 1 and 2; output is stream 1. */
+  terminal?: { rows?: number; columns?: number };
+  /** Gets output as it comes, which the result has none of then. */
+  onOutput?: (stream: 1 | 2, data: Buffer) => void;
+  /** Cancels it. */
+  signal?: AbortSignal;
+}
+
+/** A program that runs. */
+export declare class Process {
+  private constructor();
+  /** Rejected when it could not be run. */
+  readonly result: Promise<Result>;
+  /** Types, or writes to its standard input; false: better wait before there is more. */
+  write(data: string | Uint8Array): boolean;
+  /** The end of its input. */
+  end(): void;
+  resize(rows: number, columns: number): void;
+  cancel(): void;
 }
 
 export declare class Result {
@@ -95,6 +114,8 @@ export declare class Sandbox {
   private constructor();
   static create(options?: Omit<ServerOptions, 'sandboxes'>): Promise<Sandbox>;
   run(args: readonly string[], options?: RunOptions): Promise<Result>;
+  /** Input and output are streamed. */
+  start(args: readonly string[], options?: RunOptions): Promise<Process>;
   reset(): Promise<void>;
   writeFile(file: string, data: string | Uint8Array): Promise<void>;
   readFile(file: string): Promise<Buffer>;

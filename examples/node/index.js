@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 
 import { Client, MoatError } from './client.js';
+import { Stream } from './stream.js';
 
 export { MoatError };
 
@@ -146,10 +147,23 @@ export class Sandbox {
     }
   }
 
-  /** Runs a program to its end. */
+  /** Runs a program to its end. With onOutput or signal its output is streamed. */
   async run(args, options = {}) {
+    if (options.onOutput || options.signal || options.terminal) {
+      const process = await this.start(args, options);
+      process.end();
+      return process.result;
+    }
     const answer = await this.#client.json('POST', `${this.#base}/run`, onWire(args, options));
     return new Result(answer);
+  }
+
+  /** Starts a program whose input and output are streamed. */
+  async start(args, options = {}) {
+    options.signal?.throwIfAborted();
+    const process = new Process(options);
+    await process.begin(this.#client, `${this.#base}/stream`, onWire(args, options));
+    return process;
   }
 
   /** Kills all that runs, and empties /w and /tmp: nothing of earlier programs can be found. */
@@ -214,6 +228,87 @@ export class Sandbox {
   }
 }
 
+/** A program that runs. `result` is a promise of its Result; it is cancelled by an AbortSignal, too. */
+export class Process {
+  #stream;
+  #out = { 1: [], 2: [] };
+  #onOutput;
+  #abort;
+  #answer;
+  #settle;
+
+  constructor({ onOutput, signal }) {
+    this.#onOutput = onOutput;
+    this.result = new Promise((resolve, reject) => {
+      this.#settle = { resolve, reject };
+    });
+    // Who does not ask is not told, rather than ended.
+    this.result.catch(() => {});
+    if (signal) {
+      const cancel = () => this.cancel();
+      signal.addEventListener('abort', cancel, { once: true });
+      this.#abort = () => signal.removeEventListener('abort', cancel);
+      this.signal = signal;
+    }
+  }
+
+  /** For Sandbox.start(). */
+  async begin(client, path, request) {
+    try {
+      const [socket, first] = await Stream.connect(client, path);
+      this.#stream = new Stream(socket, first, (m) => this.#message(m), (e) => this.#close(e));
+      this.#stream.send(Buffer.of(1), Buffer.from(JSON.stringify(request)));
+      if (this.signal?.aborted) this.cancel();
+    } catch (e) {
+      this.#close(e);
+      throw e;
+    }
+  }
+
+  /** Types, or writes to its standard input; false: better wait for output before there is more. */
+  write(data) {
+    const bytes = Buffer.from(data);
+    return bytes.length === 0 || this.#stream.send(Buffer.of(3, 0), bytes);
+  }
+
+  /** The end of its input. */
+  end() {
+    this.#stream.send(Buffer.of(3, 0));
+  }
+
+  resize(rows, columns) {
+    this.#stream.send(Buffer.of(2), Buffer.from(JSON.stringify({ rows, cols: columns })));
+  }
+
+  /** Kills it. */
+  cancel() {
+    this.#stream?.send(Buffer.of(4));
+  }
+
+  #message(m) {
+    if (m[0] === 1) {
+      this.#answer = JSON.parse(m.subarray(1).toString());
+    } else if (m[0] === 2 && this.#out[m[1]]) {
+      const data = Buffer.from(m.subarray(2));
+      if (this.#onOutput) this.#onOutput(m[1], data);
+      else this.#out[m[1]].push(data);
+    }
+  }
+
+  #close(error) {
+    this.#abort?.();
+    const answer = this.#answer;
+    if (answer?.error) {
+      this.#settle.reject(new MoatError(answer.code ?? 'EIO', answer.error));
+    } else if (answer) {
+      const [stdout, stderr] = [1, 2].map((i) => Buffer.concat(this.#out[i]).toString('base64'));
+      this.#settle.resolve(new Result({ ...answer, stdout, stderr }));
+    } else {
+      this.#settle.reject(error ?? new MoatError('EPIPE', 'the server is gone'));
+    }
+  }
+}
+
 /** How a program ended. Times are in seconds. */
 export class Result {
   constructor(answer) {
@@ -262,5 +357,6 @@ function onWire(args, options) {
     openFiles: options.openFiles,
     stack: bytes(options.stack),
     keep: options.keep,
+    terminal: options.terminal && { rows: options.terminal.rows, cols: options.terminal.columns },
   };
 }

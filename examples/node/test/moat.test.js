@@ -99,6 +99,62 @@ test('programs run at the same time', async () => {
   assert.deepEqual(all.map((r) => r.stdout), ['0\n', '7\n', '14\n', '21\n']);
 });
 
+test('output comes as it is written', async () => {
+  const seen = [];
+  const r = await sb.run(['sh', '-c', 'cat; echo err >&2'], { input: 'in', onOutput: (n, data) => seen.push([n, data.toString()]) });
+  assert.ok(r.ok && r.stdout === '');
+  assert.equal(seen.filter(([n]) => n === 1).map(([, text]) => text).join(''), 'in');
+  assert.equal(seen.filter(([n]) => n === 2).map(([, text]) => text).join(''), 'err\n');
+  await assert.rejects(sb.run(['/no/such'], { onOutput: () => {} }), refused('ENOENT'));
+});
+
+test('a program is spoken with', async () => {
+  let answer;
+  const p = await sb.start(['sh', '-c', 'while read x; do echo got $x; done; exit 4'], { onOutput: (n, data) => answer(data.toString()) });
+  for (const word of ['one', 'two']) {
+    const heard = new Promise((resolve) => (answer = resolve));
+    p.write(`${word}\n`);
+    assert.equal(await heard, `got ${word}\n`);
+  }
+  p.end();
+  assert.equal((await p.result).exitCode, 4);
+  const big = Buffer.alloc(300000, 'x');
+  const cat = await sb.start(['cat']);
+  cat.write(big);
+  cat.end();
+  assert.deepEqual((await cat.result).stdoutBytes, big);
+});
+
+test('a terminal is typed at, and resized', async () => {
+  let text = '';
+  let look = () => {};
+  const until = (wanted) => new Promise((resolve) => {
+    look = () => text.includes(wanted) && resolve();
+    look();
+  });
+  const p = await sb.start(['sh', '-c', 'stty -echo; stty size; while read l; do eval "$l"; done'], {
+    terminal: { rows: 5, columns: 6 },
+    onOutput: (n, data) => {
+      text += data;
+      look();
+    },
+  });
+  await until('5 6\r\n');
+  p.resize(33, 44);
+  // The size is changed by another connection.
+  p.write('until [ "$(stty size)" = "33 44" ]; do sleep 0.02; done; echo resized\n');
+  await until('resized');
+  p.write('exit 7\n');
+  assert.equal((await p.result).exitCode, 7);
+});
+
+test('a signal cancels', async () => {
+  const stop = new AbortController();
+  const r = await sb.run(['sh', '-c', 'echo on; sleep 1000'], { signal: stop.signal, onOutput: () => stop.abort() });
+  assert.equal(r.status, 'cancelled');
+  await assert.rejects(sb.run(['true'], { signal: AbortSignal.abort() }), { name: 'AbortError' });
+});
+
 test('a request of judges is answered', async () => {
   const [r] = await server.judge({
     cmd: [{ args: ['echo', 'hello'], files: [{ content: '' }, { name: 'stdout', max: 100 }] }],
