@@ -1,6 +1,6 @@
 /*
- * One context with an honest stub, and two workers, of which one may poll where the other receives:
- * every hand-over of the stub is taken once, by one of them, as what it is; no honest ring is taken
+ * One context with an honest stub, and two workers, of which one may poll where the other receives,
+ * while the stub loses patience with whoever polls, and the watchdog with both: every hand-over of the stub is taken once, by one of them, as what it is; no honest ring is taken
  * for tampering; and no hand-over is forgotten.
  *
  * Names are the code's, as in handover.pml, which leaves the numbers out and has the hostile stub.
@@ -12,8 +12,8 @@
 #define END_AWAITED 1
 #define END_RINGING 2
 #define END_HERE 3
-#define WAKE_NONE 0
 #define WAKE_DOORBELL 2
+#define WAKE_POLLED 3
 
 #ifndef HAND_OVERS
 #define HAND_OVERS 3 /* of the stub, in a run */
@@ -23,7 +23,7 @@
 
 /* the slot */
 byte turn = TURN_RESUME;
-byte wake = WAKE_NONE;
+byte wake = WAKE_POLLED;
 byte slot_seq;
 bool stub_sleeping, asleep;
 
@@ -42,6 +42,7 @@ bit id;
 byte leader = NOBODY;
 byte owner = NOBODY;
 byte taken; /* hand-overs, for the assertions */
+bool watched; /* the watchdog takes one event, no more */
 bool over;
 
 /* listener.c: listener_answer() */
@@ -184,6 +185,21 @@ inline try_claim(w, v)
 	fi
 }
 
+/* worker.c: worker_take_late(); the watchdog dispatches, here to itself */
+inline take_late(w)
+{
+	v = visit;
+	if
+#ifdef BUG_LATE
+	:: in_guest -> try_claim(w, v)
+#else
+	:: in_guest && slot_seq != seq -> try_claim(w, v)
+#endif
+	:: else
+	fi;
+	v = 0
+}
+
 /* worker.c: systrap_next(), give_to_guest(), spin_for_event(), next_loop() */
 proctype worker(byte w; bool polls)
 {
@@ -199,13 +215,15 @@ end_idle:
 	:: over -> break
 	:: atomic { leader == NOBODY && owner != w -> leader = w }
 	:: leader == w && owner != w && rings && !received -> listener_receive(w)
+	:: atomic { w == 2 && owner != w && !watched && in_guest && turn == TURN_SENTRY -> watched = true };
+		take_late(w); won = false
 	/* before it blocks in what it does for the guest */
 	:: atomic { leader == w && owner == w -> leader = NOBODY }
 	:: owner == w && !commanded && slot_seq < HAND_OVERS -> commanded = true; ctx_command(w)
 	:: owner == w ->
 		commanded = false;
 		if
-		:: leader != w -> wake = WAKE_NONE; polls = true
+		:: leader != w -> wake = WAKE_POLLED; polls = true
 		:: wake = WAKE_DOORBELL; polls = false
 		fi;
 		d_step {
@@ -221,7 +239,14 @@ poll:		if
 			:: break
 			od;
 			if
-			:: owner != w -> wake = WAKE_DOORBELL; try_claim(w, mine)
+			:: owner != w ->
+				d_step {
+					if
+					:: wake == WAKE_POLLED -> wake = WAKE_DOORBELL
+					:: else
+					fi
+				};
+				try_claim(w, mine)
 			:: else
 			fi
 		:: else
@@ -230,7 +255,7 @@ poll:		if
 	od
 }
 
-/* stub/stub.c: hand_over(), wait_turn(). Between two of them the guest runs, or a command. */
+/* stub/stub.c: hand_over(), ring(), sleep_turn(). Between two of them the guest runs, or a command. */
 proctype stub_thread()
 {
 	do
@@ -239,7 +264,10 @@ proctype stub_thread()
 		slot_seq++;
 		turn = TURN_SENTRY;
 		if
-		:: wake == WAKE_DOORBELL ->
+		:: wake != WAKE_DOORBELL
+		/* at once, or after it has polled in vain (nothing is said of `taken`, which only
+		 * saves rings) */
+		:: wake == WAKE_DOORBELL || wake == WAKE_POLLED ->
 			do
 			:: d_step { rings = true; received = false; interrupted = false; id = 1 - id; ring_seq = slot_seq };
 				!rings;
@@ -248,7 +276,6 @@ proctype stub_thread()
 				:: else -> break
 				fi
 			od
-		:: else
 		fi;
 		stub_sleeping = true;
 		do

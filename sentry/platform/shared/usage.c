@@ -182,6 +182,34 @@ int stub_thread_stat(struct platform_ctx *ctx, char *state, uint64_t *user_ms)
 	return 0;
 }
 
+static int parse_waited(const char *schedstat, uint64_t *ms)
+{
+	unsigned long long waited_ns;
+
+	if (sscanf(schedstat, "%*u %llu", &waited_ns) != 1)
+		return -EIO;
+	*ms = waited_ns / 1000000;
+	return 0;
+}
+
+int stub_thread_waited(struct platform_ctx *ctx, uint64_t *ms)
+{
+	char buf[128];
+	ssize_t n = read_thread(ctx_head(ctx), "schedstat", buf, sizeof(buf));
+
+	return n < 0 ? (int)n : parse_waited(buf, ms);
+}
+
+int own_thread_waited(pid_t tid, uint64_t *ms)
+{
+	char name[48], buf[128];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "task/%d/schedstat", tid);
+	n = read_proc(0, name, buf, sizeof(buf));
+	return n < 0 ? (int)n : parse_waited(buf, ms);
+}
+
 /* --- memory by mapping -------------------------------------------------------------------------
  */
 

@@ -103,7 +103,7 @@ struct platform_ctx {
 	 * has slept. */
 	_Atomic unsigned owed_ms;
 	unsigned slept_ms;
-	uint64_t user_ms;
+	uint64_t user_ms, waited_ms;
 	bool suspended;	    /* on the ready queue to be continued, not with an event */
 	bool start;	    /* on the ready queue to be resumed, not with an event */
 	bool fast;	    /* the last event came through the patched entry */
@@ -391,6 +391,9 @@ bool worker_take_lead(struct worker *w, struct listener *l); /* true if w leads 
 void worker_drop_lead(struct worker *w);		     /* hands on if needed */
 void worker_ensure_leader(struct listener *l);
 void worker_dispatch(struct platform_ctx *ready); /* queue an owned context with its event */
+/* The watchdog's: the stub says that it has an event since long. Takes it in place of whoever polls
+ * for it, or should receive the ring, and does not get a CPU. A reference is held, no lock. */
+void worker_take_late(struct platform_ctx *ctx);
 void ctx_load_event(struct platform_ctx *ctx, struct platform_event *event);
 /* From the guest to owned, for the one who succeeds: the caller then owns ctx. */
 bool ctx_claim(struct platform_ctx *ctx);

@@ -3,7 +3,9 @@
  * in the guest (which it can block, by jumping to the stub's rt_sigreturn with a mask of its
  * choice), the end of a command that a worker waits for, and the end of a thread that was told to
  * exit. Whose stub lets us wait too long loses it. Time is counted in looks, so that a paused
- * sandbox does not wake up to a massacre. The thread sleeps for good while nothing is owed.
+ * sandbox does not wake up to a massacre; and a thread that waits for a CPU, or has done its part
+ * while the worker that is to hear of it waits for one, owes nothing meanwhile. The thread sleeps
+ * for good while nothing is owed.
  */
 #include <errno.h>
 #include <semaphore.h>
@@ -52,7 +54,7 @@ static unsigned patience_ms(struct platform_ctx *ctx, bool all_dying)
 }
 
 /* True if the thread has better things to do than the command. */
-static bool ignores_command(struct platform_ctx *ctx)
+static bool ignores_command(struct platform_ctx *ctx, unsigned passed_ms)
 {
 	uint64_t user_ms;
 	char state;
@@ -63,7 +65,7 @@ static bool ignores_command(struct platform_ctx *ctx)
 		ctx->user_ms = user_ms;
 	if (user_ms - ctx->user_ms >= SELF_MS)
 		return true;
-	ctx->slept_ms = state == 'S' && ctx->owed_ms > LOOK_MS ? ctx->slept_ms + LOOK_MS : 0;
+	ctx->slept_ms = state == 'S' && ctx->owed_ms > LOOK_MS ? ctx->slept_ms + passed_ms : 0;
 	return ctx->slept_ms >= SLEEPS_MS;
 }
 
@@ -78,6 +80,57 @@ static bool all_die(struct platform_as *as)
 	return true;
 }
 
+/* How long its thread, and who hears of it, have waited for CPUs until now; 0: not known. */
+static uint64_t waited_ms(struct platform_ctx *ctx)
+{
+	uint64_t stub = 0, leader = 0;
+	pid_t tid = ctx->listener->leader_tid;
+
+	if (stub_thread_waited(ctx, &stub))
+		return 0;
+	if (tid)
+		own_thread_waited(tid, &leader);
+	return stub + leader;
+}
+
+/* Of the time that has passed, what counts. */
+static unsigned fair_ms(struct platform_ctx *ctx, unsigned passed_ms)
+{
+	uint64_t waited = waited_ms(ctx), lost = 0;
+
+	if (ctx->owed_ms && waited > ctx->waited_ms)
+		lost = waited - ctx->waited_ms;
+	ctx->waited_ms = waited;
+	return passed_ms - (unsigned)MIN(lost, passed_ms);
+}
+
+/* as->lock held. What it owes, it has paid by its own word, and nobody has taken it. */
+static bool is_late(const struct platform_ctx *ctx)
+{
+	return ctx->owed_ms >= LOOK_MS && ctx_state(ctx) == CTX_GUEST &&
+	       __atomic_load_n(&ctx->slot->turn, __ATOMIC_RELAXED) == TURN_SENTRY;
+}
+
+/* What is known of a thread that owes: its own words, and the host's. as->lock held. */
+static void describe(struct platform_ctx *ctx)
+{
+	const struct listener *l = ctx->listener;
+	uint64_t user_ms = 0;
+	char state = '?';
+
+	stub_thread_stat(ctx, &state, &user_ms);
+	log_warn("stub thread %d: %s for %u ms, host state %c, %lu ms of user time; state %d, turn "
+		 "%u, "
+		 "wake %u, sleeping %u, hand-overs %u of %u, end %u; leader %d%s, %d in the guest",
+		 ctx->tid,
+		 ctx->cmd_waits			 ? "owes the end of a command"
+		 : ctx_state(ctx) == CTX_EXITING ? "does not exit"
+						 : "does not obey a kick",
+		 ctx->owed_ms, state, user_ms, ctx_state(ctx), ctx->slot->turn, ctx->slot->wake,
+		 ctx->slot->stub_sleeping, ctx->seq, ctx->slot->seq, ctx->cmd_end, l->leader_tid,
+		 l->in_recv ? " receives" : "", l->in_guest);
+}
+
 /* as->lock held. True if ctx owes something; *urgent: and patience is short. */
 static bool look_at(struct platform_ctx *ctx, unsigned passed_ms, bool *urgent)
 {
@@ -88,13 +141,16 @@ static bool look_at(struct platform_ctx *ctx, unsigned passed_ms, bool *urgent)
 		ctx->owed_ms = 0;
 		return false;
 	}
-	ctx->owed_ms += passed_ms;
 	if (ctx->hurry)
 		*urgent = true;
+	else
+		passed_ms = fair_ms(ctx, passed_ms);
+	ctx->owed_ms += passed_ms;
 	if (ctx->owed_ms < patience_ms(ctx, ctx->hurry == HURRY_SHARED && all_die(ctx->as)) &&
-	    !(passed_ms == LOOK_MS && ignores_command(ctx)))
+	    !(passed_ms >= LOOK_MS / 2 && ignores_command(ctx, passed_ms)))
 		return true;
 	log_warn("stub %d does not answer: killed", ctx->as->pid);
+	describe(ctx);
 	systrap_as_kill(ctx->as);
 	return false;
 }
@@ -105,14 +161,24 @@ static bool look(unsigned passed_ms, bool *urgent)
 
 	for (uint32_t i = 1; i < MAX_AS; i++) {
 		struct platform_as *as = as_lock_nth(&i);
-		struct platform_ctx *ctx;
+		struct platform_ctx *ctx, *late = NULL;
 
 		if (!as)
 			break;
 		as->in_crowd = MAX(as->in_crowd, (unsigned)(as->nctx + as->nparked));
-		TAILQ_FOREACH (ctx, &as->ctxs, as_link)
+		TAILQ_FOREACH (ctx, &as->ctxs, as_link) {
 			open |= look_at(ctx, passed_ms, urgent);
+			if (!late && is_late(ctx)) {
+				late = ctx;
+				ctx_get(late);
+			}
+		}
 		as_unlock_nth(as);
+		/* One of each process, each time: the others' turn comes. */
+		if (late) {
+			worker_take_late(late);
+			ctx_put(late);
+		}
 	}
 	return open;
 }

@@ -233,10 +233,12 @@ bool ctx_claim(struct platform_ctx *ctx)
 	return false;
 }
 
-/* How a stub that nobody polls tells of an event. */
-static uint32_t event_wake(void)
+/* How a stub tells of an event that a worker polls for, or that nobody does. */
+static uint32_t event_wake(bool polled)
 {
-	return systrap.futex_mode ? WAKE_FUTEX : WAKE_DOORBELL;
+	if (systrap.futex_mode)
+		return polled ? WAKE_NONE : WAKE_FUTEX;
+	return polled ? WAKE_POLLED : WAKE_DOORBELL;
 }
 
 /* It was kicked before it had its turn. */
@@ -273,7 +275,7 @@ static bool give_to_guest(struct platform_ctx *ctx, uint32_t turn, bool spin, ui
 	} else {
 		ctx->slot->regs.rax = ctx->regs.rax;
 	}
-	__atomic_store_n(&ctx->slot->wake, spin ? WAKE_NONE : event_wake(), __ATOMIC_RELAXED);
+	__atomic_store_n(&ctx->slot->wake, event_wake(spin), __ATOMIC_RELAXED);
 	ctx->slot->spin = spin ? 2000 : 0;
 	ctx->slot->kicked = 0;
 	ctx_post_batch(ctx);
@@ -322,8 +324,21 @@ static bool try_claim(struct platform_ctx *ctx, uint64_t visit)
 	    !ctx_claim_visit(ctx, visit))
 		return false;
 	ctx->seq = ctx->slot->seq;
+	__atomic_store_n(&ctx->slot->taken, ctx->seq, __ATOMIC_RELAXED);
 	as_proved(ctx->as);
 	return true;
+}
+
+void worker_take_late(struct platform_ctx *ctx)
+{
+	uint64_t visit = ctx->state;
+
+	/* In between it was given the turn, or is about to be: the word says nothing new. */
+	if (ctx->slot->seq == ctx->seq || !try_claim(ctx, visit))
+		return;
+	count(COUNT_EVENT_LATE);
+	ctx_load_event(ctx, &ctx->event);
+	worker_dispatch(ctx);
 }
 
 /*
@@ -349,6 +364,7 @@ static void move_to_other_cpu(void)
 
 static bool spin_for_event(struct platform_ctx *ctx, uint64_t visit, bool move)
 {
+	uint32_t polled = event_wake(true);
 	int64_t end;
 
 	if (move)
@@ -366,8 +382,10 @@ static bool spin_for_event(struct platform_ctx *ctx, uint64_t visit, bool move)
 	} while (monotonic_ns() < end);
 	ctx->spun_in_vain = true; /* for its next owner to note */
 	count(COUNT_SPIN_VAIN);
-	/* From now on the stub rings; look once more for what came before it saw that. */
-	__atomic_store_n(&ctx->slot->wake, event_wake(), __ATOMIC_SEQ_CST);
+	/* From now on the stub rings; look once more for what came before it saw that. The slot may
+	 * be another's already, which is waited for in its own way. */
+	__atomic_compare_exchange_n(&ctx->slot->wake, &polled, event_wake(false), false,
+				    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	return try_claim(ctx, visit);
 }
 

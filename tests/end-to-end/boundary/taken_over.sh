@@ -10,7 +10,7 @@ tried=0
 gcc -x c -o "$work/int80" - <<<'int main(void) { long r = 20; __asm__ volatile("int $0x80" : "+a"(r)); return 0; }' || exit 1
 "$work/int80" 2>/dev/null && int80=1 || int80=
 while read -r kind name; do
-	timeout 30 "$BUILD/boundary/moat_taken_over" do --platform=systrap -- /bin/true "$name" >"$work/out" 2>&1
+	timeout 120 "$BUILD/boundary/moat_taken_over" do --platform=systrap -- /bin/true "$name" >"$work/out" 2>&1
 	case $kind in
 	KILLED) expected="moat: the sandbox was killed: it made a system call that its filter forbids" ;;
 	HELD) expected="moat: the sandbox ended with status 40" ;;
