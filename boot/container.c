@@ -266,6 +266,11 @@ int container_pause(struct container *c, bool pause, struct control_error *err)
 		return control_fail(err, EINVAL, "container '%s' is not %s", c->id,
 				    pause ? "running" : "paused");
 	}
+	if (pause && process_any_held(c)) {
+		mutex_unlock(&l->lock);
+		return control_fail(err, EBUSY, "a process of '%s' has not been started yet",
+				    c->id);
+	}
 	c->state = pause ? CONTAINER_PAUSED : CONTAINER_RUNNING;
 	mutex_unlock(&l->lock);
 	ret = kernel_park_container(c->mark, pause);

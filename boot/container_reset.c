@@ -24,6 +24,7 @@ static int end_all(struct container *c)
 
 	atomic_store(&c->mark->tasks_max, 1);
 	kernel_discard_process(c->init->group);
+	process_discard_held(c);
 	while (atomic_load(&c->mark->tasks)) {
 		kernel_signal_container(c->mark, SIGKILL);
 		if (monotonic_ns() > until) {

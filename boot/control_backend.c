@@ -105,13 +105,25 @@ static int backend_execute(void *ctx, const Moat__Execute *execute, uint64_t con
 		control_fail(err, ret, "the process is not valid: %s", strerror(-ret));
 	} else {
 		take_stdio(stdio, &fds, spec.terminal);
-		ret = process_execute(c, &spec, execute->limits, connection, stdio, fds, pid, err);
+		ret = process_execute(c, &spec, execute, connection, stdio, fds, pid, err);
 		if (spec.terminal)
 			stdio[1] = stdio[2] = -1;
 		for (int i = 0; i < 3; i++)
 			close_fd_ptr(&stdio[i]);
 	}
 	process_spec_free(&spec);
+	container_put(c);
+	return ret;
+}
+
+static int backend_proceed(void *ctx, const Moat__Proceed *proceed, struct control_error *err)
+{
+	struct container *c = container_find(ctx, proceed->id, err);
+	int ret;
+
+	if (!c)
+		return -err->number;
+	ret = process_proceed(c, proceed->pid, proceed->veto, err);
 	container_put(c);
 	return ret;
 }
@@ -496,6 +508,7 @@ const struct control_backend loader_backend = {
 	.start = backend_start,
 	.destroy = backend_destroy,
 	.execute = backend_execute,
+	.proceed = backend_proceed,
 	.pause = backend_pause,
 	.processes = backend_processes,
 	.event = backend_event,

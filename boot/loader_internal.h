@@ -39,6 +39,7 @@ struct process {
 	int pid;		     /* in the container; constant */
 	uint64_t connection;	     /* it ends with this one; 0: with none */
 	bool abandoned;		     /* that one has ended */
+	bool held;		     /* it has not been started: process_claim() */
 	bool exited;
 	struct control_exit how; /* once exited */
 	struct run *run;	 /* counted; NULL: it is not counted on its own */
@@ -155,11 +156,13 @@ int process_create_first(struct container *c, const struct container_spec *spec,
 void process_free(struct process *p);
 /* The credentials that a specification asks for; a reference. NULL: no memory. */
 struct cred *process_cred(const struct process_spec *spec);
-/* Loads the program of an exec'ed process and starts it; it is in the list then. limits: NULL, or
- * those of the run that it begins. */
-int process_execute(struct container *c, const struct process_spec *spec,
-		    const Moat__RunLimits *limits, uint64_t connection, int *stdio, int *extra,
-		    int *pid, struct control_error *err);
+/* Loads the program of an exec'ed process and starts it, unless it is held; it is in the list then.
+ * `extra` has the program's descriptor at its end if how->executable. */
+int process_execute(struct container *c, const struct process_spec *spec, const Moat__Execute *how,
+		    uint64_t connection, int *stdio, int *extra, int *pid,
+		    struct control_error *err);
+/* For process_held.c: one that has been claimed runs. */
+int process_start(struct process *p, struct control_error *err);
 /* Answers the call when the process ends, or now. Lock not held. pid 0: the first process. */
 int process_wait(struct container *c, int pid, bool bound, struct control_call *call,
 		 struct control_error *err);
@@ -169,6 +172,18 @@ void process_connection_ended(struct loader *l, uint64_t connection);
 struct process *process_find(struct container *c, int pid);
 /* Looks for processes that have ended, and tells who waits. Loop only; for control_server_watch. */
 bool process_reap(void *loader);
+
+/* process_held.c */
+/* A held process runs, or never does. Takes c->pausing. */
+int process_proceed(struct container *c, int pid, bool veto, struct control_error *err);
+/* None of them will run; c->pausing is held. */
+void process_discard_held(struct container *c);
+/* Lock held. */
+bool process_any_held(struct container *c);
+/* Its connection has ended; lock held. */
+void process_discard_later(struct process *p);
+/* init_params.make_program: a copy of the regular file that a descriptor (const int *) is of. */
+int process_copy_program(void *fd, struct file **out);
 
 /* control_backend.c */
 extern const struct control_backend loader_backend;

@@ -159,14 +159,17 @@ static int make_group(struct process *p, struct init_params *params,
 	return ret;
 }
 
-/* names, share: of the container whose first process it is, or NULL. Consumes run, also on error.
- */
+/* names, share: of the container whose first process it is, or NULL. program_fd: the program's, or
+ * NULL. Consumes run, also on error. */
 static int process_make(struct container *c, const struct container_spec *names,
 			const struct container_ns *share, const struct process_spec *spec,
 			struct mnt_ns *mnt_ns, struct run *run, int *stdio, int *extra,
-			struct process **out, struct control_error *err, bool *program)
+			int *program_fd, struct process **out, struct control_error *err,
+			bool *program)
 {
 	struct process *p = calloc(1, sizeof(*p));
+	/* A run's; that of a container is all its processes'. */
+	bool own = run && spec->seccomp_len;
 	struct init_params params = {
 		.path = spec->argv[0],
 		.argv = spec->argv,
@@ -177,8 +180,9 @@ static int process_make(struct container *c, const struct container_spec *names,
 		.rlim = spec->rlim,
 		.umask = spec->umask,
 		.no_new_privs = spec->no_new_privs,
-		.seccomp = c->seccomp,
-		.nseccomp = (unsigned)(c->seccomp_len / sizeof(struct sock_filter)),
+		.seccomp = own ? spec->seccomp : c->seccomp,
+		.nseccomp = (unsigned)((own ? spec->seccomp_len : c->seccomp_len) /
+				       sizeof(struct sock_filter)),
 		.mnt_ns = mnt_ns,
 		.join = mnt_ns ? NULL : &c->ns,
 		.share = share,
@@ -189,6 +193,8 @@ static int process_make(struct container *c, const struct container_spec *names,
 		.sched_reset_on_fork = spec->sched_reset_on_fork,
 		.nice = spec->nice,
 		.ioprio = spec->ioprio,
+		.make_program = program_fd ? process_copy_program : NULL,
+		.make_program_arg = program_fd,
 		.oom_score_adj = spec->oom_score_adj,
 		.unkillable = names && names->init_unkillable && !(share && share->pid),
 	};
@@ -225,8 +231,8 @@ int process_create_first(struct container *c, const struct container_spec *spec,
 		mnt_ns_put(mnt_ns);
 		return ret;
 	}
-	ret = process_make(c, spec, &share, &spec->process, mnt_ns, NULL, stdio, extra, out, err,
-			   program);
+	ret = process_make(c, spec, &share, &spec->process, mnt_ns, NULL, stdio, extra, NULL, out,
+			   err, program);
 	c->own_net = !share.net;
 	container_ns_put(&share);
 	return ret;
@@ -253,10 +259,11 @@ struct process *process_find(struct container *c, int pid)
 	return NULL;
 }
 
-int process_execute(struct container *c, const struct process_spec *spec,
-		    const Moat__RunLimits *limits, uint64_t connection, int *stdio, int *extra,
-		    int *pid, struct control_error *err)
+int process_execute(struct container *c, const struct process_spec *spec, const Moat__Execute *how,
+		    uint64_t connection, int *stdio, int *extra, int *pid,
+		    struct control_error *err)
 {
+	const Moat__RunLimits *limits = how->limits;
 	struct loader *l = c->loader;
 	struct process *p, *old;
 	struct run *run = NULL;
@@ -269,14 +276,21 @@ int process_execute(struct container *c, const struct process_spec *spec,
 	mutex_unlock(&l->lock);
 	if (ret)
 		return control_fail(err, EBUSY, "container '%s' is paused", c->id);
+	if (limits && spec->seccomp_len && c->seccomp_len)
+		return control_fail(err, EINVAL, "container '%s' has a seccomp profile already",
+				    c->id);
+	if (spec->seccomp_len % sizeof(struct sock_filter))
+		return control_fail(err, EINVAL, "the seccomp profile is not valid");
 	if (limits && !(run = run_new(c->mark, limits)))
 		return control_fail(err, ENOMEM, "no memory");
-	ret = process_make(c, NULL, NULL, spec, NULL, run, stdio, extra, &p, err, &program);
+	ret = process_make(c, NULL, NULL, spec, NULL, run, stdio, extra,
+			   how->executable ? &extra[spec->extra_files] : NULL, &p, err, &program);
 	if (ret == -ESRCH)
 		return control_fail(err, ESRCH, "container '%s' has ended", c->id);
 	if (ret)
 		return ret;
 	p->connection = connection;
+	p->held = how->hold;
 	*pid = p->pid;
 	mutex_lock(&l->lock);
 	/* Its number was free: who had it has ended, and nobody asked. */
@@ -287,12 +301,30 @@ int process_execute(struct container *c, const struct process_spec *spec,
 	}
 	LIST_INSERT_HEAD(&c->processes, p, link);
 	mutex_unlock(&l->lock);
-	if (run)
-		run_start(run);
+	return how->hold ? 0 : process_start(p, err);
+}
+
+int process_start(struct process *p, struct control_error *err)
+{
+	int ret;
+
+	if (p->run)
+		run_start(p->run);
 	ret = kernel_start_process(p->group);
-	if (ret)
-		return control_fail(err, ret, "cannot start the process: %s", strerror(-ret));
-	return 0;
+	return ret ? control_fail(err, ret, "cannot start the process: %s", strerror(-ret)) : 0;
+}
+
+/* Adds the calls of a run that counts them. What is returned, if anything, has them. */
+static struct container_mark *count_calls(const struct process *p, struct control_exit *how)
+{
+	struct container_mark *mark = p->run ? run_mark(p->run) : NULL;
+
+	if (!mark || !mark->calls)
+		return NULL;
+	how->calls = (const uint64_t *)mark->calls;
+	for (how->ncalls = MARK_CALLS; how->ncalls && !mark->calls[how->ncalls - 1];)
+		how->ncalls--;
+	return container_mark_get(mark);
 }
 
 int process_wait(struct container *c, int pid, bool bound, struct control_call *call,
@@ -300,6 +332,7 @@ int process_wait(struct container *c, int pid, bool bound, struct control_call *
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 	struct loader *l = c->loader;
+	struct container_mark *counted;
 	struct process *p;
 	struct control_exit how;
 
@@ -322,12 +355,15 @@ int process_wait(struct container *c, int pid, bool bound, struct control_call *
 				    c->id);
 	}
 	how = p->how;
+	counted = count_calls(p, &how);
 	if (p != c->init) {
 		LIST_REMOVE(p, link);
 		process_free(p);
 	}
 	mutex_unlock(&l->lock);
 	control_reply_exit(call, &how);
+	if (counted)
+		container_mark_put(counted);
 	return 0;
 }
 
@@ -340,7 +376,9 @@ static void abandon(struct container *c, uint64_t connection)
 		if (p->connection != connection)
 			continue;
 		p->abandoned = true;
-		if (!p->exited && p->run) {
+		if (p->held) {
+			process_discard_later(p);
+		} else if (!p->exited && p->run) {
 			run_kill(p->run, MOAT__EXIT_STATUS__REASON__CANCELLED);
 		} else if (!p->exited) {
 			kernel_signal_group(p->group, SIGKILL);
@@ -411,6 +449,7 @@ static void announce(struct loader *l, struct process *p)
 	STAILQ_HEAD(, waiter) waiters = STAILQ_HEAD_INITIALIZER(waiters);
 	struct container *c = p->container;
 	bool init, waited;
+	struct container_mark *counted;
 	struct control_exit how;
 	struct waiter *w;
 
@@ -422,6 +461,7 @@ static void announce(struct loader *l, struct process *p)
 	else if (init)
 		describe_end(c, p);
 	how = p->how;
+	counted = count_calls(p, &how);
 	if (p->console) {
 		tty_console_drain(p->console);
 		tty_console_end(p->console);
@@ -453,6 +493,8 @@ static void announce(struct loader *l, struct process *p)
 		control_reply_exit(w->call, &how);
 		free(w);
 	}
+	if (counted)
+		container_mark_put(counted);
 	if (init && c == l->root)
 		root_has_ended(l, how.wait_status);
 }

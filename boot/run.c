@@ -184,6 +184,13 @@ struct run *run_new(struct container_mark *container, const Moat__RunLimits *lim
 		free(r);
 		return NULL;
 	}
+	if (limits->count_calls) {
+		r->mark->calls = calloc(MARK_CALLS, sizeof(*r->mark->calls));
+		if (!r->mark->calls) {
+			run_put(r);
+			return NULL;
+		}
+	}
 	atomic_store(&r->mark->tasks_max, limits->processes);
 	r->cpu_ns = limits->cpu_ns;
 	r->memory = limits->memory;

@@ -27,6 +27,8 @@ struct control_exit {
 	uint32_t wait_status;
 	Moat__ExitStatus__Reason reason;
 	uint64_t user_ns, kernel_ns, wall_ns, memory_peak;
+	const uint64_t *calls; /* system calls by number; whoever replies keeps them; or NULL */
+	unsigned ncalls;
 };
 
 /* Whom a signal is for. pid 0: the init process. */
@@ -49,6 +51,8 @@ struct control_backend {
 	/* connection: 0, or that with which the process is to end. *pid is in the container. */
 	int (*execute)(void *ctx, const Moat__Execute *execute, uint64_t connection, int *fds,
 		       unsigned nfds, int *pid, struct control_error *err);
+	/* A process that was executed with `hold` runs, or never does. */
+	int (*proceed)(void *ctx, const Moat__Proceed *proceed, struct control_error *err);
 	int (*pause)(void *ctx, const char *id, bool pause, struct control_error *err);
 	/* Fills a list from malloc; freed by the server with moat__process_list__free_unpacked().
 	 */

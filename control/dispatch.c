@@ -112,6 +112,8 @@ void control_reply_exit(struct control_call *call, const struct control_exit *ho
 	status.kernel_ns = how->kernel_ns;
 	status.wall_ns = how->wall_ns;
 	status.memory_peak = how->memory_peak;
+	status.calls = (uint64_t *)(uintptr_t)how->calls;
+	status.n_calls = how->ncalls;
 	response.result_case = MOAT__RESPONSE__RESULT_EXIT_STATUS;
 	response.exit_status = &status;
 	call_reply(call, &response);

@@ -121,7 +121,7 @@ struct service_method {
 };
 /* Indexed by the number of the request's field; from the service files. */
 extern const struct service_method container_methods[], debug_methods[];
-#define CONTAINER_METHODS_END 35
+#define CONTAINER_METHODS_END 36
 /* service_files.c */
 int files_read(struct control_call *call, const Moat__Request *request, struct control_error *err);
 int files_write(struct control_call *call, const Moat__Request *request, struct control_error *err);

@@ -159,11 +159,11 @@ static int run_execute(struct control_call *call, const Moat__Request *request,
 	int pid = 0, ret = check_id(e->id, err);
 
 	if (!ret)
-		ret = check_process(e->process, 0, call->nfds, err);
+		ret = check_process(e->process, e->executable, call->nfds, err);
 	if (!ret)
 		ret = call_backend(call)->execute(call_ctx(call), e,
-						  e->bound ? call->connection->id : 0, call->fds,
-						  call->nfds, &pid, err);
+						  e->bound || e->hold ? call->connection->id : 0,
+						  call->fds, call->nfds, &pid, err);
 	if (ret)
 		return ret;
 	process.pid = pid;
@@ -171,6 +171,18 @@ static int run_execute(struct control_call *call, const Moat__Request *request,
 	response.process = &process;
 	call_reply(call, &response);
 	return 0;
+}
+
+static int run_proceed(struct control_call *call, const Moat__Request *request,
+		       struct control_error *err)
+{
+	int ret = check_id(request->proceed->id, err);
+
+	if (!ret)
+		ret = call_backend(call)->proceed(call_ctx(call), request->proceed, err);
+	if (!ret)
+		call_reply_empty(call);
+	return ret;
 }
 
 static int run_processes(struct control_call *call, const Moat__Request *request,
@@ -339,6 +351,7 @@ const struct service_method container_methods[CONTAINER_METHODS_END] = {
 	[MOAT__REQUEST__CALL_WAIT_PID] = {"containerManager.WaitPID", run_wait_pid, false, 0},
 	[MOAT__REQUEST__CALL_EXECUTE] = {"containerManager.ExecuteAsync", run_execute, true,
 					 CONTROL_FDS_MAX},
+	[MOAT__REQUEST__CALL_PROCEED] = {"containerManager.Proceed", run_proceed, true, 0},
 	[MOAT__REQUEST__CALL_PROCESSES] = {"containerManager.Processes", run_processes, true, 0},
 	[MOAT__REQUEST__CALL_EVENT] = {"containerManager.Event", run_event, true, 0},
 	[MOAT__REQUEST__CALL_PAUSE] = {"containerManager.Pause", run_pause, true, 0},

@@ -66,6 +66,12 @@ enum moat_status {
 #define MOAT_COLLECT (-2) /* into the result (not for input) */
 #define MOAT_INHERIT (-3) /* the caller's own 0, 1 or 2 */
 
+struct sock_filter; /* linux/filter.h */
+
+/* The program is loaded, and has not run yet: pid is its number in the sandbox. 0: it runs;
+ * otherwise it never does, and moat_start() fails with ECANCELED. Called from moat_start(). */
+typedef int (*moat_before_fn)(void *arg, int pid);
+
 /* A part of what the program has written to 1 or 2, as it comes. */
 typedef void (*moat_output_fn)(void *arg, int stream, const char *data, size_t size);
 
@@ -94,6 +100,19 @@ struct moat_command {
 	int keep;			       /* what it has started may go on when it has ended */
 	moat_output_fn output; /* NULL: none; called from moat_wait() or moat_execve() */
 	void *arg;
+	/* It has a terminal of its own for 0, 1 and 2: input is typed, output is stream 1;
+	 * input_fd, output_fd and error_fd are 0. See moat_resize(), moat_attach(). */
+	int terminal;
+	unsigned short rows, columns; /* 0: 24, 80 */
+	moat_before_fn before;	      /* NULL: none; gets arg, too */
+	/* A seccomp program that judges it and its children from the first call on (man 2 seccomp).
+	 */
+	const struct sock_filter *filter;
+	unsigned nfilter; /* instructions */
+	/* > 2: the program is a copy of this regular file, 256 MiB at most, no script; argv[0] is
+	 * but a name. */
+	int exec_fd;
+	int count_calls; /* for moat_run_calls() */
 };
 
 struct moat_result {
@@ -126,6 +145,17 @@ int moat_start(struct moat *master, const struct moat_command *command, struct m
 int moat_run_pid(const struct moat_run *run);
 /* Kills it. Any thread; nothing happens if it has ended. */
 int moat_cancel(struct moat_run *run);
+/* The size of its terminal has changed: SIGWINCH in the sandbox. ENOTTY: it has none. Any thread.
+ */
+int moat_resize(struct moat_run *run, unsigned short rows, unsigned short columns,
+		struct moat_error *err);
+/* A descriptor of the other side of its terminal, the caller's: to type, to read what is printed.
+ * moat_wait() does neither from now on. Before moat_wait(); ENOTTY. */
+int moat_attach(struct moat_run *run, struct moat_error *err);
+/* After moat_wait(): how many system calls it and its children have made, in all; calls[N] is that
+ * of number N, for N below n. calls may be NULL if n is 0. What the sandbox's kernel need not see
+ * (getpid, uncontended futexes, reading clocks) is not counted. Without count_calls: 0. */
+uint64_t moat_run_calls(const struct moat_run *run, uint64_t *calls, unsigned n);
 /* Waits for the end, once; output is collected meanwhile. */
 int moat_wait(struct moat_run *run, struct moat_result *result, struct moat_error *err);
 /* A program that nobody has waited for is killed. NULL is fine. */

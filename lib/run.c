@@ -1,6 +1,7 @@
 /* A program that runs: its start, its input and output, its end. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -11,39 +12,12 @@
 #include <sys/wait.h>
 
 #include "base/clock.h"
-#include "lib/internal.h"
+#include "lib/run_internal.h"
 
 #define OUTPUT_MAX_DEFAULT (16u << 20)
 #define EXTRA_MAX 200
 /* How long the end of a program that was killed, or whose time is up, may take to be told. */
 #define GRACE_NS (30 * NSEC_PER_SEC)
-
-/* A collected stream. */
-struct stream {
-	int fd; /* the pipe's end that is read; -1: none, or at its end */
-	char *data;
-	size_t size, room;
-	int truncated;
-};
-
-struct moat_run {
-	struct moat *m;
-	struct control_client *client; /* for this run alone */
-	int pid;
-	int cancel_fd; /* an eventfd: moat_cancel() */
-	int input_fd;  /* the pipe's end that is written; -1: none */
-	char *input;   /* owned copy */
-	size_t input_size, input_done;
-	struct stream streams[2];
-	uint64_t collected, output_limit;
-	size_t output_max;
-	moat_output_fn output;
-	void *arg;
-	enum moat_status killed_for; /* MOAT_EXITED: it has not been */
-	int64_t give_up;	     /* monotonic; 0: never */
-	bool at_end;		     /* the connection can be used again */
-	struct pollfd polls[5];
-};
 
 /* --- the request ------------------------------------------------------------------------------ */
 
@@ -70,6 +44,30 @@ static void add_rlimit(Moat__ProcessSpec *p, Moat__Rlimit *r, Moat__Rlimit **lis
 	p->rlimits = list;
 }
 
+/* What was held may run now, if the caller wants it to. */
+static int proceed(struct moat_run *run, const struct moat_command *c, struct moat_error *err)
+{
+	Moat__Request request = MOAT__REQUEST__INIT;
+	Moat__Proceed proceed = MOAT__PROCEED__INIT;
+	struct control_error e;
+	char id[] = ROOT_ID;
+	int ret;
+
+	proceed.id = id;
+	proceed.pid = run->pid;
+	proceed.veto = c->before(c->arg, run->pid) != 0;
+	request.call_case = MOAT__REQUEST__CALL_PROCEED;
+	request.proceed = &proceed;
+	ret = control_client_call(run->client, &request, NULL, 0, ANSWER_MS, NULL, &e);
+	if (ret)
+		return lib_fail(err, ret, "%s", e.text);
+	if (!proceed.veto)
+		return 0;
+	/* Nothing is left of it. */
+	run->pid = 0;
+	return lib_fail(err, ECANCELED, "the caller does not want it to run");
+}
+
 static int execute(struct moat_run *run, const struct moat_command *c, const int *fds,
 		   unsigned nfds, struct moat_error *err)
 {
@@ -93,7 +91,10 @@ static int execute(struct moat_run *run, const struct moat_command *c, const int
 	p.gid = c->gid ? c->gid : NOBODY;
 	p.umask = 022;
 	p.no_new_privileges = true;
-	p.extra_files = nfds - 3;
+	p.terminal = run->terminal_peer >= 0;
+	p.extra_files = c->nextra_fds;
+	p.seccomp.data = (uint8_t *)(uintptr_t)c->filter;
+	p.seccomp.len = c->nfilter * sizeof(struct sock_filter);
 	add_rlimit(&p, &rlimits[0], list, RLIMIT_CORE, 0);
 	if (c->file_size)
 		add_rlimit(&p, &rlimits[1], list, RLIMIT_FSIZE, c->file_size);
@@ -106,6 +107,9 @@ static int execute(struct moat_run *run, const struct moat_command *c, const int
 	limits.memory = c->memory;
 	limits.processes = c->processes;
 	limits.keep = c->keep != 0;
+	limits.count_calls = c->count_calls != 0;
+	execute.hold = c->before != NULL;
+	execute.executable = c->exec_fd > 2;
 	execute.id = id;
 	execute.process = &p;
 	execute.bound = true;
@@ -120,7 +124,7 @@ static int execute(struct moat_run *run, const struct moat_command *c, const int
 	else
 		ret = lib_fail(err, EPROTO, "the sandbox talks nonsense");
 	control_response_free(response);
-	return ret;
+	return !ret && c->before ? proceed(run, c, err) : ret;
 }
 
 static int ask_for_end(struct moat_run *run, struct moat_error *err)
@@ -164,6 +168,19 @@ static int set_nonblocking(int fd)
 	return flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) ? -errno : 0;
 }
 
+/* A copy of the input; 0 or -ENOMEM. */
+static int keep_input(struct moat_run *run, const struct moat_command *c)
+{
+	if (!c->input_size)
+		return 0;
+	run->input = malloc(c->input_size);
+	if (!run->input)
+		return -ENOMEM;
+	memcpy(run->input, c->input, c->input_size);
+	run->input_size = c->input_size;
+	return 0;
+}
+
 static int open_input(struct moat_run *run, const struct moat_command *c, int *fd, int *own)
 {
 	int ret;
@@ -181,12 +198,9 @@ static int open_input(struct moat_run *run, const struct moat_command *c, int *f
 	if (!c->input_size || c->input_fd == MOAT_NULL) {
 		ret = open_null(own);
 	} else {
-		run->input = malloc(c->input_size);
-		if (!run->input)
-			return -ENOMEM;
-		memcpy(run->input, c->input, c->input_size);
-		run->input_size = c->input_size;
-		ret = make_pipe(own, &run->input_fd);
+		ret = keep_input(run, c);
+		if (!ret)
+			ret = make_pipe(own, &run->input_fd);
 		if (!ret)
 			ret = set_nonblocking(run->input_fd);
 	}
@@ -214,21 +228,45 @@ static int open_output(struct moat_run *run, int stream, int wanted, int *fd, in
 	return ret;
 }
 
-static int begin(struct moat_run *run, const struct moat_command *c, struct moat_error *err)
+/* What the program has as 0, 1 and 2: how many descriptors are sent, or -errno. */
+static int open_stdio(struct moat_run *run, const struct moat_command *c, int *fds, int *own)
 {
-	int own[3] = {-1, -1, -1}, fds[3 + EXTRA_MAX], ret;
+	int ret;
 
-	if (c->nextra_fds > EXTRA_MAX)
-		return lib_fail(err, E2BIG, "more than %d descriptors", EXTRA_MAX);
+	if (c->terminal) {
+		ret = keep_input(run, c);
+		if (!ret)
+			ret = terminal_open(run, c);
+		fds[0] = own[0] = run->terminal_peer;
+		return ret ? ret : 1;
+	}
 	ret = open_input(run, c, &fds[0], &own[0]);
 	if (!ret)
 		ret = open_output(run, 0, c->output_fd, &fds[1], &own[1]);
 	if (!ret)
 		ret = open_output(run, 1, c->error_fd, &fds[2], &own[2]);
-	if (c->nextra_fds)
-		memcpy(fds + 3, c->extra_fds, c->nextra_fds * sizeof(int));
-	ret = ret ? lib_fail(err, ret, "standard input and output: %s", strerror(-ret))
-		  : execute(run, c, fds, 3 + c->nextra_fds, err);
+	return ret ? ret : 3;
+}
+
+static int begin(struct moat_run *run, const struct moat_command *c, struct moat_error *err)
+{
+	int own[3] = {-1, -1, -1}, fds[3 + EXTRA_MAX + 1], n, ret;
+
+	if (c->nextra_fds > EXTRA_MAX)
+		return lib_fail(err, E2BIG, "more than %d descriptors", EXTRA_MAX);
+	if (c->nfilter > BPF_MAXINSNS)
+		return lib_fail(err, EINVAL, "a filter of more than %d instructions", BPF_MAXINSNS);
+	n = open_stdio(run, c, fds, own);
+	if (n < 0) {
+		ret = lib_fail(err, n, "standard input and output: %s", strerror(-n));
+	} else {
+		for (unsigned i = 0; i < c->nextra_fds; i++)
+			fds[n++] = c->extra_fds[i];
+		if (c->exec_fd > 2)
+			fds[n++] = c->exec_fd;
+		ret = execute(run, c, fds, (unsigned)n, err);
+	}
+	run->terminal_peer = -1;
 	for (int i = 0; i < 3; i++)
 		close_fd_ptr(&own[i]);
 	return ret ? ret : ask_for_end(run, err);
@@ -247,6 +285,8 @@ void moat_run_free(struct moat_run *run)
 		close_fd_ptr(&run->streams[i].fd);
 		free(run->streams[i].data);
 	}
+	close_fd_ptr(&run->terminal_fd);
+	free(run->calls);
 	free(run->input);
 	free(run);
 }
@@ -268,6 +308,7 @@ int moat_start(struct moat *m, const struct moat_command *given, struct moat_run
 		return lib_fail(err, ENOMEM, "no memory");
 	run->m = m;
 	run->input_fd = run->streams[0].fd = run->streams[1].fd = -1;
+	run->terminal_fd = run->terminal_peer = -1;
 	run->output_limit = c.output_limit;
 	run->output_max = c.output_max ? c.output_max : OUTPUT_MAX_DEFAULT;
 	run->output = c.output;
@@ -293,6 +334,17 @@ int moat_start(struct moat *m, const struct moat_command *given, struct moat_run
 int moat_run_pid(const struct moat_run *run)
 {
 	return run->pid;
+}
+
+uint64_t moat_run_calls(const struct moat_run *run, uint64_t *calls, unsigned n)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < run->ncalls; i++)
+		sum += run->calls[i];
+	for (unsigned i = 0; i < n; i++)
+		calls[i] = i < run->ncalls ? run->calls[i] : 0;
+	return sum;
 }
 
 int moat_cancel(struct moat_run *run)
@@ -422,6 +474,11 @@ static enum moat_status status_of(const struct moat_run *run, const Moat__ExitSt
 static void fill(struct moat_run *run, const Moat__ExitStatus *e, struct moat_result *r)
 {
 	int wait_status = (int)e->wait_status;
+
+	if (e->n_calls && !run->calls && (run->calls = calloc(e->n_calls, sizeof(uint64_t)))) {
+		run->ncalls = e->n_calls;
+		memcpy(run->calls, e->calls, e->n_calls * sizeof(uint64_t));
+	}
 
 	r->status = status_of(run, e);
 	r->exit_code = WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 0;

@@ -7,6 +7,8 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "sentry/counters/counters.h"
+#include "sentry/kernel/core/container_mark.h"
+#include "sentry/kernel/task/task.h"
 #include "sentry/syscalls/strace.h"
 #include "sentry/syscalls/table_internal.h"
 
@@ -35,6 +37,7 @@ long syscall_dispatch(struct task *t, uint32_t nr, const struct syscall_args *ar
 	uint64_t start = count_time();
 	long ret;
 
+	container_mark_count_call(t->counted, nr);
 	if (unlikely(strace_enabled) && nr < SYSCALL_MAX && syscall_table[nr].name)
 		ret = traced(t, nr, args, fn);
 	else

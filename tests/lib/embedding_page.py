@@ -64,6 +64,7 @@ def main():
         directory = pathlib.Path(name)
         (directory / "bin").mkdir()
         (directory / "bin/moat").symlink_to(MOAT)
+        node = shutil.which("node")
         served = (BUILD / "moat-serve").exists() and shutil.which("curl")
         env = {
             **os.environ,
@@ -73,10 +74,13 @@ def main():
             "PKG_CONFIG_PATH": str(BUILD / "lib"),
             "LD_LIBRARY_PATH": str(BUILD / "lib"),
             "DIR": name,
+            "MOAT_NODE": str(SOURCE / "examples/node/index.js"),
         }
         env.pop("MOAT")
         for i, (language, text) in enumerate(blocks):
             if language == "text" or ("moat serve" in text and not served):
+                continue
+            if language == "js" and not (node and (BUILD / "moat-serve").exists()):
                 continue
             if language == "json":
                 check_json(text, env)
@@ -84,6 +88,8 @@ def main():
                 continue
             if language == "c":
                 output = run_c(text, directory, env)
+            elif language == "js":
+                output = run([node, "--input-type=module", "-e", text], env)
             else:
                 output = run([sys.executable if language == "python" else "sh", "-c", text], env)
             assert blocks[i + 1][0] == "text", f"no text below: {text}"

@@ -1,10 +1,14 @@
 /* Requests: which there are, who may ask, and their bodies. */
 #include <microhttpd.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "serve.h"
+#include "stream.h"
+#include "websocket.h"
 
 #define BODY_MAX (64u << 20)
 #define CONNECTIONS_MAX 256
@@ -112,31 +116,189 @@ static enum MHD_Result file(struct MHD_Connection *c, const char *method, const 
 	return ret;
 }
 
+static enum MHD_Result session(struct MHD_Connection *c, const char *method, const char *rest,
+			       const struct body *body)
+{
+	struct session_answer answer = {0};
+	enum MHD_Result ret;
+	unsigned status;
+
+	if (!strcmp(method, MHD_HTTP_METHOD_POST) && !is_json(c))
+		return send_error(c, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
+				  "the body must be application/json");
+	if (body->too_large)
+		return send_error(c, 413, "the body is too large");
+	status = session_request(method, rest,
+				 MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "path"),
+				 body->data ? body->data : "", body->size, &answer);
+	if (!answer.bytes)
+		return send_json(c, status, answer.json);
+	ret = send_bytes(c, status, "application/octet-stream", answer.bytes, answer.size);
+	free(answer.bytes);
+	return ret;
+}
+
 static enum MHD_Result metrics(struct MHD_Connection *c)
 {
 	struct judge_counts n = judge_counts();
 	uint64_t bytes;
-	unsigned files;
+	unsigned files, busy, idle;
 	char text[512];
 
 	store_usage(&bytes, &files);
+	sandboxes_usage(&busy, &idle);
 	snprintf(
 		text, sizeof(text),
 		"moat_runs_total %llu\nmoat_runs_accepted_total %llu\nmoat_runs_failed_total %llu\n"
-		"moat_files %u\nmoat_file_bytes %llu\n",
+		"moat_files %u\nmoat_file_bytes %llu\nmoat_sessions %u\n"
+		"moat_sandboxes_busy %u\nmoat_sandboxes_idle %u\n",
 		(unsigned long long)n.runs, (unsigned long long)n.accepted,
-		(unsigned long long)n.failed, files, (unsigned long long)bytes);
+		(unsigned long long)n.failed, files, (unsigned long long)bytes, sessions_count(),
+		busy, idle);
 	return send_bytes(c, MHD_HTTP_OK, "text/plain; version=0.0.4", text, strlen(text));
 }
 
 static enum MHD_Result config(struct MHD_Connection *c)
 {
 	return send_json(c, MHD_HTTP_OK,
-			 json_pack("{s:s, s:i, s:I, s:I, s:I}", "sandbox", "moat", "parallelism",
-				   (int)settings.parallel, "timeLimit",
+			 json_pack("{s:s, s:i, s:i, s:I, s:I, s:I}", "sandbox", "moat",
+				   "parallelism", (int)settings.parallel, "sessions",
+				   (int)settings.sessions, "timeLimit",
 				   (json_int_t)settings.time_default, "memoryLimit",
 				   (json_int_t)settings.memory_default, "outputLimit",
 				   (json_int_t)settings.output_max));
+}
+
+/* --- streams ---------------------------------------------------------------------------------- */
+
+struct upgrade {
+	struct MHD_UpgradeResponseHandle *handle;
+	MHD_socket fd;
+	void *first; /* owned: what came behind the request */
+	size_t size;
+	char id[64]; /* of a session */
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t fewer = PTHREAD_COND_INITIALIZER;
+static unsigned upgrades; /* connections that are no longer the daemon's */
+
+static void upgrade_end(struct upgrade *u)
+{
+	MHD_upgrade_action(u->handle, MHD_UPGRADE_ACTION_CLOSE);
+	free(u->first);
+	free(u);
+	pthread_mutex_lock(&lock);
+	upgrades--;
+	pthread_cond_signal(&fewer);
+	pthread_mutex_unlock(&lock);
+}
+
+static void *upgrade_main(void *arg)
+{
+	struct upgrade *u = arg;
+
+	stream_serve(u->fd, u->first, u->size, u->id);
+	upgrade_end(u);
+	return NULL;
+}
+
+static void upgraded(void *arg, struct MHD_Connection *c, void *unused, const char *first,
+		     size_t size, MHD_socket fd, struct MHD_UpgradeResponseHandle *handle)
+{
+	struct upgrade *u = arg;
+	pthread_t thread;
+
+	pthread_mutex_lock(&lock);
+	upgrades++;
+	pthread_mutex_unlock(&lock);
+	u->handle = handle;
+	u->fd = fd;
+	u->first = malloc(size + 1);
+	if (u->first) {
+		memcpy(u->first, first, size);
+		u->size = size;
+		if (!pthread_create(&thread, NULL, upgrade_main, u)) {
+			pthread_detach(thread);
+			return;
+		}
+	}
+	upgrade_end(u);
+}
+
+static const char *header(struct MHD_Connection *c, const char *name)
+{
+	return MHD_lookup_connection_value(c, MHD_HEADER_KIND, name);
+}
+
+/* Browsers let pages of any origin open a WebSocket to anybody, and say which page it is. */
+static bool is_same_origin(struct MHD_Connection *c)
+{
+	const char *origin = header(c, "Origin"), *host = header(c, "Host");
+
+	return !origin || (host && !strncmp(origin, "http://", 7) && !strcmp(origin + 7, host));
+}
+
+/* id: a session's, as long as that is; length 0: none. */
+static enum MHD_Result stream(struct MHD_Connection *c, const char *id, size_t length)
+{
+	const char *wanted = header(c, "Upgrade"), *key = header(c, "Sec-WebSocket-Key");
+	const char *version = header(c, "Sec-WebSocket-Version");
+	struct MHD_Response *r;
+	struct upgrade *u;
+	enum MHD_Result ret;
+	char accept[29];
+
+	if (!is_same_origin(c))
+		return send_error(c, MHD_HTTP_FORBIDDEN, "of another origin");
+	if (!wanted || strcasecmp(wanted, "websocket") || !key || !version ||
+	    strcmp(version, "13") || !websocket_accept(key, accept))
+		return send_error(c, MHD_HTTP_BAD_REQUEST, "a WebSocket of version 13 is wanted");
+	if (length >= sizeof(u->id))
+		return send_error(c, MHD_HTTP_NOT_FOUND, "no such path");
+	u = calloc(1, sizeof(*u));
+	r = u ? MHD_create_response_for_upgrade(upgraded, u) : NULL;
+	if (!r) {
+		free(u);
+		return MHD_NO;
+	}
+	memcpy(u->id, id, length);
+	MHD_add_response_header(r, MHD_HTTP_HEADER_UPGRADE, "websocket");
+	MHD_add_response_header(r, "Sec-WebSocket-Accept", accept);
+	ret = MHD_queue_response(c, MHD_HTTP_SWITCHING_PROTOCOLS, r);
+	MHD_destroy_response(r);
+	if (ret == MHD_NO)
+		free(u);
+	return ret;
+}
+
+/* "/ID/stream": the id's length; 0: it is something else. */
+static size_t stream_of(const char *rest)
+{
+	const char *end = *rest ? strchr(rest + 1, '/') : NULL;
+
+	return end && !strcmp(end, "/stream") ? (size_t)(end - rest - 1) : 0;
+}
+
+/* It has nothing that is a secret: what it shows it asks for, with a token if there is one. No
+ * other page may frame it, and nothing is loaded from elsewhere. */
+static enum MHD_Result send_page(struct MHD_Connection *c)
+{
+	size_t size;
+	const char *text = page(&size);
+	struct MHD_Response *r = MHD_create_response_from_buffer(size, (void *)(uintptr_t)text,
+								 MHD_RESPMEM_PERSISTENT);
+	enum MHD_Result ret;
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, MHD_HTTP_HEADER_CONTENT_TYPE, "text/html; charset=utf-8");
+	MHD_add_response_header(r, "Content-Security-Policy",
+				"default-src 'none'; style-src 'unsafe-inline'; script-src "
+				"'unsafe-inline'; connect-src 'self'; frame-ancestors 'none'");
+	ret = MHD_queue_response(c, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return ret;
 }
 
 static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const char *method,
@@ -144,6 +306,8 @@ static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const
 {
 	bool get = !strcmp(method, MHD_HTTP_METHOD_GET);
 
+	if (get && !strcmp(url, "/"))
+		return send_page(c);
 	if (!may_ask(c))
 		return send_error(c, MHD_HTTP_UNAUTHORIZED, "the token is missing or wrong");
 	if (!strcmp(url, "/run"))
@@ -152,8 +316,13 @@ static enum MHD_Result dispatch(struct MHD_Connection *c, const char *url, const
 			       : run(c, body);
 	if (!strncmp(url, "/file/", 6))
 		return file(c, method, url + 6);
+	if (!strncmp(url, "/sandbox", 8) && (!url[8] || url[8] == '/'))
+		return get && stream_of(url + 8) ? stream(c, url + 9, stream_of(url + 8))
+						 : session(c, method, url + 8, body);
 	if (!get)
 		return send_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "GET");
+	if (!strcmp(url, "/stream"))
+		return stream(c, "", 0);
 	if (!strcmp(url, "/file"))
 		return send_json(c, MHD_HTTP_OK, store_list());
 	if (!strcmp(url, "/version"))
@@ -222,15 +391,25 @@ static void completed(void *unused, struct MHD_Connection *c, void **request,
 struct MHD_Daemon *http_start(int listener)
 {
 	/* A connection has a thread: a run occupies it until it ends. */
-	return MHD_start_daemon(
-		MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL, 0,
-		NULL, NULL, serve, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
-		MHD_OPTION_NOTIFY_COMPLETED, completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
-		MHD_OPTION_END);
+	return MHD_start_daemon(MHD_ALLOW_UPGRADE | MHD_USE_THREAD_PER_CONNECTION |
+					MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL,
+				0, NULL, NULL, serve, NULL, MHD_OPTION_LISTEN_SOCKET, listener,
+				MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
+				MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+				MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS,
+				MHD_OPTION_END);
 }
 
 void http_stop(struct MHD_Daemon *daemon)
 {
+	int listener = MHD_quiesce_daemon(daemon);
+
+	if (listener >= 0)
+		close(listener);
+	/* The daemon wants to end after those that it has handed out. */
+	pthread_mutex_lock(&lock);
+	while (upgrades)
+		pthread_cond_wait(&fewer, &lock);
+	pthread_mutex_unlock(&lock);
 	MHD_stop_daemon(daemon);
 }

@@ -1,8 +1,5 @@
-/*
- * A command of POST /run. What a field means is as go-judge documents it: times in nanoseconds,
- * sizes in bytes; files[0] is standard input, the others collect; copyIn puts files into /w,
- * copyOut and copyOutCached fetch them.
- */
+/* POST /run: files in, the programs, files out; copyIn puts files into /w, copyOut and
+ * copyOutCached fetch them. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,10 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "serve.h"
-
-#define ARGS_MAX 4096
-#define COMMANDS_MAX 16
+#include "judge_internal.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct judge_counts counts;
@@ -26,139 +20,6 @@ struct judge_counts judge_counts(void)
 	c = counts;
 	pthread_mutex_unlock(&lock);
 	return c;
-}
-
-/* A command, taken apart; strings are the request's. */
-struct work {
-	const json_t *cmd;
-	const char **argv, **envp; /* owned vectors */
-	struct moat_command command;
-	uint64_t output_max[3]; /* of the streams */
-	const char *names[3];	/* that they have in the answer; NULL: not wanted */
-	uint64_t copy_out_max;
-	struct stored input; /* owned */
-};
-
-static uint64_t number(const json_t *object, const char *name, uint64_t otherwise)
-{
-	const json_t *j = json_object_get(object, name);
-	json_int_t n = json_integer_value(j);
-
-	return n > 0 ? (uint64_t)n : otherwise;
-}
-
-/* Text without zeros, or NULL. */
-static const char *plain_text(const json_t *j)
-{
-	const char *text = json_string_value(j);
-
-	return text && strlen(text) == json_string_length(j) ? text : NULL;
-}
-
-/* A vector of texts, NULL at the end; NULL: it is none. */
-static const char **take_strings(const json_t *array)
-{
-	size_t n = json_array_size(array);
-	const char **v = n <= ARGS_MAX ? calloc(n + 1, sizeof(char *)) : NULL;
-
-	for (size_t i = 0; v && i < n; i++) {
-		v[i] = plain_text(json_array_get(array, i));
-		if (!v[i]) {
-			free(v);
-			return NULL;
-		}
-	}
-	return v;
-}
-
-/* {"content": text} or {"fileId": id}; a copy. -EINVAL: neither (src is a path of the host's). */
-static int take_file(const json_t *j, struct stored *out)
-{
-	const json_t *content = json_object_get(j, "content");
-	const char *id = plain_text(json_object_get(j, "fileId"));
-
-	*out = (struct stored){0};
-	if (id)
-		return store_get(id, out);
-	if (!json_is_string(content))
-		return -EINVAL;
-	out->size = json_string_length(content);
-	out->data = malloc(out->size + 1);
-	if (!out->data)
-		return -ENOMEM;
-	memcpy(out->data, json_string_value(content), out->size + 1);
-	return 0;
-}
-
-static const char *take_streams(struct work *w)
-{
-	const json_t *files = json_object_get(w->cmd, "files");
-
-	if (json_array_size(files) > 3)
-		return "files: there are 0, 1 and 2";
-	for (size_t i = 0; i < 3; i++) {
-		const json_t *j = json_array_get(files, i);
-
-		if (!j || json_is_null(j))
-			continue;
-		if (i == 0) {
-			if (take_file(j, &w->input))
-				return "files[0]: must have 'content', or a 'fileId' that there is";
-			w->command.input = w->input.data;
-			w->command.input_size = w->input.size;
-			continue;
-		}
-		w->names[i] = plain_text(json_object_get(j, "name"));
-		if (!w->names[i])
-			return "files: outputs must have a 'name'";
-		w->output_max[i] = number(j, "max", settings.output_max);
-	}
-	return NULL;
-}
-
-/* NULL, or what is wrong. */
-static const char *take_command(const json_t *cmd, struct work *w)
-{
-	struct moat_command *c = &w->command;
-	const char *error;
-
-	*w = (struct work){.cmd = cmd, .command = {.size = sizeof(w->command)}};
-	w->argv = take_strings(json_object_get(cmd, "args"));
-	if (!w->argv || !w->argv[0])
-		return "args: must be a list of texts";
-	if (json_object_get(cmd, "env")) {
-		w->envp = take_strings(json_object_get(cmd, "env"));
-		if (!w->envp)
-			return "env: must be a list of texts";
-	}
-	if (json_is_true(json_object_get(cmd, "tty")))
-		return "tty: there is none";
-	error = take_streams(w);
-	if (error)
-		return error;
-	c->argv = w->argv;
-	c->envp = w->envp;
-	c->cpu_ns = number(cmd, "cpuLimit", settings.time_default);
-	c->wall_ns = number(cmd, "clockLimit", c->cpu_ns < UINT64_MAX / 4 ? c->cpu_ns * 3 : 0);
-	c->memory = number(cmd, "memoryLimit", settings.memory_default);
-	c->processes = number(cmd, "procLimit", 64);
-	c->stack = number(cmd, "stackLimit", 0);
-	c->output_max = (size_t)(w->output_max[1] > w->output_max[2] ? w->output_max[1]
-								     : w->output_max[2]) +
-			1;
-	/* Streams are told apart when it has ended: what both may have bounds it meanwhile. */
-	c->output_limit = w->output_max[1] + w->output_max[2] + 65536;
-	c->output_fd = w->names[1] ? MOAT_COLLECT : MOAT_NULL;
-	c->error_fd = w->names[2] ? MOAT_COLLECT : MOAT_NULL;
-	w->copy_out_max = number(cmd, "copyOutMax", settings.output_max);
-	return NULL;
-}
-
-static void work_free(struct work *w)
-{
-	free(w->argv);
-	free(w->envp);
-	stored_free(&w->input);
 }
 
 /* --- files ------------------------------------------------------------------------------------ */
@@ -249,6 +110,14 @@ static json_t *as_text(const char *data, size_t size)
 	return j;
 }
 
+static bool is_output(const struct work *w, const char *name)
+{
+	for (size_t i = 0; i < w->nfiles; i++)
+		if (w->files[i].kind == FILE_COLLECT && !strcmp(w->files[i].name, name))
+			return true;
+	return false;
+}
+
 static void keep_one(struct moat *m, const struct work *w, const char *given, bool cached,
 		     json_t *result)
 {
@@ -258,8 +127,7 @@ static void keep_one(struct moat *m, const struct work *w, const char *given, bo
 	struct moat_error err = {.text = "no memory"};
 
 	/* Streams are in the answer already. */
-	if (!name || (w->names[1] && !strcmp(name, w->names[1])) ||
-	    (w->names[2] && !strcmp(name, w->names[2]))) {
+	if (!name || is_output(w, name)) {
 		free(name);
 		return;
 	}
@@ -310,34 +178,51 @@ static const char *verdict(const struct moat_result *r)
 	}
 }
 
-static json_t *internal_error(const char *text)
+json_t *internal_error(const char *text)
 {
 	return json_pack("{s:s, s:i, s:s, s:i, s:i, s:i}", "status", "Internal Error", "exitStatus",
 			 0, "error", text, "time", 0, "memory", 0, "runTime", 0);
 }
 
-static json_t *describe(struct moat *m, const struct work *w, struct moat_result *r)
+/* What was collected of a descriptor, into the answer; true: it was too much. */
+static bool add_output(json_t *result, struct cmd_file *f, const char *data, size_t size)
 {
-	bool too_much = (w->names[1] && r->out_size > w->output_max[1]) ||
-			(w->names[2] && r->err_size > w->output_max[2]);
-	json_t *result;
+	char *moved = NULL;
+	bool over = false;
 
-	if (too_much && r->status == MOAT_EXITED)
-		r->status = MOAT_OUTPUT_LIMIT;
-	result = json_pack("{s:s, s:i, s:I, s:I, s:I, s:{}, s:{}}", "status", verdict(r),
-			   "exitStatus", r->signal ? r->signal : r->exit_code, "time",
-			   (json_int_t)(r->user_ns + r->kernel_ns), "memory",
-			   (json_int_t)r->memory_peak, "runTime", (json_int_t)r->wall_ns, "files",
-			   "fileIds");
-	for (int i = 1; i < 3; i++) {
+	if (f->kind != FILE_COLLECT)
+		return false;
+	if (f->mover) {
+		mover_end(f->mover, &moved, &size, &over);
+		f->mover = NULL;
+		data = moved;
+	}
+	over = over || size > f->max;
+	json_object_set_new(json_object_get(result, "files"), f->name,
+			    as_text(data ? data : "", size > f->max ? f->max : size));
+	free(moved);
+	return over;
+}
+
+static json_t *describe(struct moat *m, struct work *w, struct moat_result *r)
+{
+	bool too_much = false;
+	json_t *result = json_pack("{s:s, s:i, s:I, s:I, s:I, s:{}, s:{}}", "status", "",
+				   "exitStatus", r->signal ? r->signal : r->exit_code, "time",
+				   (json_int_t)(r->user_ns + r->kernel_ns), "memory",
+				   (json_int_t)r->memory_peak, "runTime", (json_int_t)r->wall_ns,
+				   "files", "fileIds");
+
+	for (size_t i = 1; i < w->nfiles; i++) {
+		const char *data = i == 1 ? r->out : r->err;
 		size_t size = i == 1 ? r->out_size : r->err_size;
 
-		if (w->names[i])
-			json_object_set_new(
-				json_object_get(result, "files"), w->names[i],
-				as_text(i == 1 ? r->out : r->err,
-					size > w->output_max[i] ? w->output_max[i] : size));
+		if (add_output(result, &w->files[i], data, size))
+			too_much = true;
 	}
+	if (too_much && r->status == MOAT_EXITED)
+		r->status = MOAT_OUTPUT_LIMIT;
+	json_object_set_new(result, "status", json_string(verdict(r)));
 	copy_out(m, w, "copyOut", false, result);
 	copy_out(m, w, "copyOutCached", true, result);
 	if (json_object_get(result, "fileError") && r->status == MOAT_EXITED && !r->exit_code)
@@ -345,26 +230,20 @@ static json_t *describe(struct moat *m, const struct work *w, struct moat_result
 	return result;
 }
 
-static json_t *run_one(const struct work *w)
+json_t *judge_prepare(struct moat *m, const struct work *w)
 {
 	struct moat_error err = {0};
-	struct moat_result r;
-	struct moat *m = sandbox_take(&err);
-	json_t *result;
-	int ret;
 
-	if (!m)
-		return internal_error(err.text);
-	ret = copy_in(m, w->cmd, &err);
+	return copy_in(m, w->cmd, &err) ? internal_error(err.text) : NULL;
+}
+
+json_t *judge_finish(struct moat *m, struct work *w, int ret, struct moat_result *r,
+		     const struct moat_error *err)
+{
+	json_t *result = ret ? internal_error(err->text) : describe(m, w, r);
+
 	if (!ret)
-		ret = moat_execve(m, &w->command, &r, &err);
-	if (ret) {
-		result = internal_error(err.text);
-	} else {
-		result = describe(m, w, &r);
-		moat_result_free(&r);
-	}
-	sandbox_give_back(m, ret == -EPIPE || ret == -EPROTO || ret == -ETIMEDOUT);
+		moat_result_free(r);
 	pthread_mutex_lock(&lock);
 	counts.runs++;
 	counts.accepted +=
@@ -374,30 +253,147 @@ static json_t *run_one(const struct work *w)
 	return result;
 }
 
+/* --- several at once -------------------------------------------------------------------------- */
+
+/* One of a group of commands that run at the same time, each in a sandbox of its own. */
+struct member {
+	struct work *w;
+	struct moat *m;
+	struct moat_run *run; /* NULL: it was not started */
+	struct moat_error err;
+	struct moat_result r;
+	int ret;
+	pthread_t thread;
+	bool waiting; /* the thread is to be joined */
+};
+
+static void *wait_main(void *arg)
+{
+	struct member *g = arg;
+
+	g->ret = moat_wait(g->run, &g->r, &g->err);
+	return NULL;
+}
+
+/* Its files and its program. */
+static void member_start(struct member *g, json_t **answer)
+{
+	*answer = judge_prepare(g->m, g->w);
+	g->ret = *answer ? -EINVAL : work_open(g->w);
+	if (!*answer && g->ret)
+		snprintf(g->err.text, sizeof(g->err.text), "files: %s", strerror(-g->ret));
+	else if (!*answer)
+		g->ret = moat_start(g->m, &g->w->command, &g->run, &g->err);
+	/* Who reads is to see the end when who writes has ended. */
+	work_close(g->w);
+}
+
+static void run_members(struct member *g, size_t n, json_t **answers)
+{
+	for (size_t i = 0; i < n; i++)
+		member_start(&g[i], &answers[i]);
+	for (size_t i = 0; i < n; i++) {
+		if (!g[i].run)
+			continue;
+		g[i].waiting = n > 1 && !pthread_create(&g[i].thread, NULL, wait_main, &g[i]);
+		if (!g[i].waiting)
+			wait_main(&g[i]);
+	}
+	for (size_t i = 0; i < n; i++)
+		if (g[i].waiting)
+			pthread_join(g[i].thread, NULL);
+	for (size_t i = 0; i < n; i++)
+		if (!answers[i])
+			answers[i] = judge_finish(g[i].m, g[i].w, g[i].ret, &g[i].r, &g[i].err);
+}
+
+/* Commands at the same time; answers[] are filled. */
+static void run_group(struct work *works, size_t n, json_t **answers)
+{
+	struct member group[COMMANDS_MAX] = {0};
+	struct moat *sandboxes[COMMANDS_MAX];
+	struct moat_error err = {0};
+
+	if (sandboxes_take(sandboxes, (unsigned)n, &err)) {
+		for (size_t i = 0; i < n; i++)
+			answers[i] = internal_error(err.text);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		group[i] = (struct member){.w = &works[i], .m = sandboxes[i]};
+	run_members(group, n, answers);
+	for (size_t i = 0; i < n; i++) {
+		int ret = group[i].ret;
+
+		moat_run_free(group[i].run);
+		sandbox_give_back(sandboxes[i],
+				  ret == -EPIPE || ret == -EPROTO || ret == -ETIMEDOUT);
+	}
+}
+
+static void end_proxies(struct proxy *proxies, size_t n, json_t **answers)
+{
+	for (size_t i = 0; proxies && i < n; i++) {
+		struct proxy *p = &proxies[i];
+		char *data;
+		size_t size;
+		bool over;
+
+		if (!p->mover)
+			continue;
+		mover_end(p->mover, &data, &size, &over);
+		if (p->name && answers && json_object_get(answers[p->index], "files"))
+			json_object_set_new(json_object_get(answers[p->index], "files"), p->name,
+					    as_text(data ? data : "", size));
+		free(data);
+	}
+	free(proxies);
+}
+
+static const char *run_all(const json_t *request, struct work *works, size_t n, json_t **answers)
+{
+	const json_t *mapping = json_object_get(request, "pipeMapping");
+	struct proxy *proxies = NULL;
+	const char *error = NULL;
+
+	if (json_array_size(mapping)) {
+		if (n > settings.parallel)
+			return "pipeMapping: there are fewer sandboxes than commands";
+		error = map_pipes(mapping, works, n, &proxies);
+		if (!error)
+			run_group(works, n, answers);
+		end_proxies(proxies, json_array_size(mapping), error ? NULL : answers);
+	} else {
+		for (size_t i = 0; i < n; i++)
+			run_group(&works[i], 1, &answers[i]);
+	}
+	return error;
+}
+
 json_t *judge_run(const json_t *request, const char **error)
 {
 	const json_t *cmds = json_object_get(request, "cmd");
-	size_t n = json_array_size(cmds);
-	json_t *results;
+	json_t *answers[COMMANDS_MAX] = {0}, *results;
+	size_t n = json_array_size(cmds), taken = 0;
+	struct work *works;
 
-	*error = !n || n > COMMANDS_MAX ? "cmd: must be a list of 1 to 16 commands"
-		 : json_array_size(json_object_get(request, "pipeMapping"))
-			 ? "pipeMapping: there is none"
-			 : NULL;
+	*error = !n || n > COMMANDS_MAX ? "cmd: must be a list of 1 to 16 commands" : NULL;
+	works = *error ? NULL : calloc(n, sizeof(*works));
+	if (!works)
+		return NULL;
+	while (taken < n && !*error) {
+		*error = take_command(json_array_get(cmds, taken), false, &works[taken]);
+		taken++;
+	}
+	if (!*error)
+		*error = run_all(request, works, n, answers);
+	for (size_t i = 0; i < taken; i++)
+		work_free(&works[i]);
+	free(works);
 	if (*error)
 		return NULL;
 	results = json_array();
-	for (size_t i = 0; i < n; i++) {
-		struct work w;
-
-		*error = take_command(json_array_get(cmds, i), &w);
-		if (!*error)
-			json_array_append_new(results, run_one(&w));
-		work_free(&w);
-		if (*error) {
-			json_decref(results);
-			return NULL;
-		}
-	}
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(results, answers[i]);
 	return results;
 }

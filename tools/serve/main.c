@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,10 +16,12 @@
 #include <unistd.h>
 
 #include "serve.h"
+#include "stream.h"
 
 struct settings settings = {
 	.sandbox = {.size = sizeof(settings.sandbox), .memory = 1ULL << 30},
 	.parallel = 4,
+	.sessions = 16,
 	.store_max = 256ULL << 20,
 	.output_max = 10ULL << 20,
 	.memory_default = 256ULL << 20,
@@ -33,8 +36,12 @@ static const char usage[] =
 	"needed\n"
 	"  --token-file FILE   who asks must say 'Authorization: Bearer TOKEN'\n"
 	"  --parallel N        programs that run at a time (default 4)\n"
+	"  --sessions N        sandboxes that clients may hold besides (default 16)\n"
+	"  --until-eof         ends when standard input does\n"
 	"  --rootfs DIR        an image's directory instead of the host's programs and libraries\n"
 	"  --memory MEBIBYTES  of each sandbox (default 1024)\n"
+	"  --disk MEBIBYTES    of /w and of /tmp, each (default 512)\n"
+	"  --volume SRC:DST    shows a directory of the host's; ':rw' at the end: to be written\n"
 	"  --store MEBIBYTES   of files that are kept (default 256)\n";
 
 static int fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -134,8 +141,26 @@ static const struct option flags[] = {
 	{"unix", required_argument, NULL, 'u'},	      {"listen", required_argument, NULL, 'l'},
 	{"token-file", required_argument, NULL, 't'}, {"parallel", required_argument, NULL, 'p'},
 	{"rootfs", required_argument, NULL, 'r'},     {"memory", required_argument, NULL, 'm'},
-	{"store", required_argument, NULL, 's'},      {0},
+	{"store", required_argument, NULL, 's'},      {"sessions", required_argument, NULL, 'n'},
+	{"disk", required_argument, NULL, 'd'},	      {"volume", required_argument, NULL, 'v'},
+	{"until-eof", no_argument, NULL, 'e'},	      {0},
 };
+
+static bool until_eof;
+static const char *volumes[65];
+
+/* The server ends with whoever holds the other end of its standard input. */
+static void *watch_input(void *unused)
+{
+	char c[256];
+	ssize_t n;
+
+	do
+		n = read(0, c, sizeof(c));
+	while (n > 0 || (n < 0 && errno == EINTR));
+	kill(getpid(), SIGTERM);
+	return NULL;
+}
 
 static int take_flag(int flag, char *value, const char **unix_path, const char **address)
 {
@@ -159,6 +184,26 @@ static int take_flag(int flag, char *value, const char **unix_path, const char *
 			return fail("--parallel must be 1 to 256: %s", value);
 		settings.parallel = (unsigned)n;
 		return 0;
+	case 'n':
+		if (!take_count(value, 1024, &n))
+			return fail("--sessions must be 1 to 1024: %s", value);
+		settings.sessions = (unsigned)n;
+		return 0;
+	case 'd':
+		if (!take_count(value, 1 << 20, &n))
+			return fail("--disk must be a number of mebibytes: %s", value);
+		settings.sandbox.disk = (uint64_t)n << 20;
+		return 0;
+	case 'v':
+		for (n = 0; volumes[n]; n++)
+			if (n + 2 == sizeof(volumes) / sizeof(volumes[0]))
+				return fail("--volume: too many");
+		volumes[n] = value;
+		settings.sandbox.volumes = volumes;
+		return 0;
+	case 'e':
+		until_eof = true;
+		return 0;
 	case 'm':
 		if (!take_count(value, 1 << 20, &n))
 			return fail("--memory must be a number of mebibytes: %s", value);
@@ -178,6 +223,7 @@ int main(int argc, char **argv)
 {
 	const char *unix_path = NULL, *address = "127.0.0.1:5050";
 	struct MHD_Daemon *daemon;
+	pthread_t watcher;
 	sigset_t ends;
 	int c, fd, ret = 0;
 
@@ -203,8 +249,12 @@ int main(int argc, char **argv)
 		return fail("cannot serve");
 	printf("ready %s\n", unix_path ? unix_path : address);
 	fflush(stdout);
+	if (until_eof && pthread_create(&watcher, NULL, watch_input, NULL))
+		return fail("cannot watch standard input");
 	sigwait(&ends, &c);
+	streams_end();
 	http_stop(daemon);
+	sessions_end();
 	sandboxes_end();
 	if (unix_path)
 		unlink(unix_path);

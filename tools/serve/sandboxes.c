@@ -1,5 +1,6 @@
 /* Sandboxes: as many as may be busy at a time; one is reset when it comes back. */
 #include <errno.h>
+#include <stdint.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -9,6 +10,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t returned = PTHREAD_COND_INITIALIZER;
 static struct moat **idle; /* nidle of them, and room for all */
 static unsigned nidle, free_places;
+static uint64_t next_ticket, served; /* who asks, and who is next to get */
 
 int sandboxes_init(unsigned n)
 {
@@ -17,25 +19,45 @@ int sandboxes_init(unsigned n)
 	return idle ? 0 : -ENOMEM;
 }
 
-struct moat *sandbox_take(struct moat_error *err)
+/* Places for n, in the order of asking: who wants many waits no longer than others. */
+static void take_places(struct moat **out, unsigned n)
 {
-	struct moat *m = NULL;
+	uint64_t mine;
 
 	pthread_mutex_lock(&lock);
-	while (!nidle && !free_places)
+	mine = next_ticket++;
+	while (served != mine || nidle + free_places < n)
 		pthread_cond_wait(&returned, &lock);
-	if (nidle)
-		m = idle[--nidle];
-	else
-		free_places--;
+	served++;
+	for (unsigned i = 0; i < n; i++) {
+		out[i] = nidle ? idle[--nidle] : NULL;
+		if (!out[i])
+			free_places--;
+	}
+	pthread_cond_broadcast(&returned);
 	pthread_mutex_unlock(&lock);
-	if (m || !moat_new(&settings.sandbox, &m, err))
-		return m;
+}
+
+int sandboxes_take(struct moat **out, unsigned n, struct moat_error *err)
+{
+	int ret = 0;
+
+	take_places(out, n);
+	for (unsigned i = 0; i < n && !ret; i++)
+		if (!out[i])
+			ret = moat_new(&settings.sandbox, &out[i], err);
+	if (!ret)
+		return 0;
 	pthread_mutex_lock(&lock);
-	free_places++;
-	pthread_cond_signal(&returned);
+	for (unsigned i = 0; i < n; i++) {
+		if (out[i])
+			idle[nidle++] = out[i];
+		else
+			free_places++;
+	}
+	pthread_cond_broadcast(&returned);
 	pthread_mutex_unlock(&lock);
-	return NULL;
+	return ret;
 }
 
 void sandbox_give_back(struct moat *m, bool broken)
@@ -49,7 +71,15 @@ void sandbox_give_back(struct moat *m, bool broken)
 		idle[nidle++] = m;
 	else
 		free_places++;
-	pthread_cond_signal(&returned);
+	pthread_cond_broadcast(&returned);
+	pthread_mutex_unlock(&lock);
+}
+
+void sandboxes_usage(unsigned *busy, unsigned *waiting)
+{
+	pthread_mutex_lock(&lock);
+	*busy = settings.parallel - free_places - nidle;
+	*waiting = nidle;
 	pthread_mutex_unlock(&lock);
 }
 

@@ -14,6 +14,8 @@
 
 #include "base/refcount.h"
 
+#define MARK_CALLS 512
+
 struct container_mark {
 	struct refcount refs;
 	struct container_mark *parent; /* counted; NULL: none; constant */
@@ -21,6 +23,9 @@ struct container_mark {
 	uint64_t utime, stime;	       /* ns; of processes that are gone; tasklist_lock */
 	_Atomic uint64_t tasks;	       /* threads that there are, of all processes */
 	_Atomic uint64_t tasks_max;    /* 0: no limit */
+	/* System calls that came to the sentry, by number: MARK_CALLS of them, owned; or NULL.
+	 * Constant but for its words. */
+	_Atomic uint64_t *calls;
 };
 
 /* NULL: no memory. */
@@ -45,6 +50,7 @@ static inline void container_mark_put(struct container_mark *m)
 		return;
 	if (m->parent)
 		container_mark_put(m->parent);
+	free(m->calls);
 	free(m);
 }
 
@@ -56,6 +62,12 @@ static inline struct container_mark *container_mark_new_part(struct container_ma
 	if (m)
 		m->parent = container_mark_get(parent);
 	return m;
+}
+
+static inline void container_mark_count_call(struct container_mark *m, uint32_t nr)
+{
+	if (m && m->calls && nr < MARK_CALLS)
+		atomic_fetch_add_explicit(&m->calls[nr], 1, memory_order_relaxed);
 }
 
 /* Does what carries m belong to c? */

@@ -228,6 +228,21 @@ static void let_go(void)
 	platform_block_end();
 }
 
+static int start_program(struct task *t, const struct init_params *p)
+{
+	struct file *program;
+	int err;
+
+	if (!p->make_program)
+		return init_program(t, p->path, p->argv, p->envp);
+	err = p->make_program(p->make_program_arg, &program);
+	if (err)
+		return err;
+	err = task_exec(t, program, p->path, p->argv, p->envp);
+	file_put(program);
+	return err;
+}
+
 int kernel_create_process(const struct init_params *p, struct thread_group **group,
 			  const char **what)
 {
@@ -258,14 +273,14 @@ int kernel_create_process(const struct init_params *p, struct thread_group **gro
 		task_tty_ops->set_controlling(p->console, g);
 	*what = p->path;
 	if (!err)
-		err = init_program(t, p->path, p->argv, p->envp);
+		err = start_program(t, p);
 	if (!err && p->ignore_children)
 		t->sighand->action[SIGCHLD - 1].handler = 1; /* SIG_IGN */
 	if (err) {
 		init_unpublish(g);
 		goto out;
 	}
-	*group = group_get(g);
+	group_get(g);
 	if (p->nseccomp) {
 		*what = "seccomp profile";
 		err = seccomp_impose_filter(t, p->seccomp, p->nseccomp, 0);
@@ -276,6 +291,7 @@ int kernel_create_process(const struct init_params *p, struct thread_group **gro
 		group_put(g);
 		return err;
 	}
+	*group = g;
 	/* Whoever starts it may be another thread. */
 	platform_hand_over(t->ctx);
 	return 0;

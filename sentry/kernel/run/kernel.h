@@ -19,6 +19,10 @@ struct init_params {
 	/* The first process of a container; everything is copied. */
 	const char *path; /* executable, absolute or searched in PATH of envp */
 	char *const *argv, *const *envp;
+	/* The program itself, made while the process is the current task; path is but a name then.
+	 * NULL: it is found by path. */
+	int (*make_program)(void *arg, struct file **program);
+	void *make_program_arg;
 	const char *cwd;
 	const char *hostname, *domainname;
 	struct cred *cred;	   /* consumed */

@@ -10,8 +10,15 @@
 /* After the first wrap-around, numbers start here (Linux: RESERVED_PIDS). */
 #define RESERVED_PIDS 300
 
+/* There as long as one of its numbers is in use, or the last one given out: a sandbox that is used
+ * again and again comes by all of them. */
+struct pid_page {
+	unsigned used;
+	struct pid *pids[PAGE_PIDS];
+};
+
 struct pid_table {
-	struct pid **pages[PID_PAGES];
+	struct pid_page *pages[PID_PAGES];
 };
 
 /* Guards every table, and a namespace's last and count. Innermost. */
@@ -66,25 +73,41 @@ void pid_ns_put(struct pid_ns *ns)
 static struct pid *table_get(struct pid_ns *ns, pid_t nr)
 {
 	struct pid_table *table = ns->table;
-	struct pid **page;
+	const struct pid_page *page;
 
 	if (nr <= 0 || nr >= GUEST_PID_MAX)
 		return NULL;
 	page = table->pages[nr / PAGE_PIDS];
-	return page ? page[nr % PAGE_PIDS] : NULL;
+	return page ? page->pids[nr % PAGE_PIDS] : NULL;
+}
+
+static void forget_unused(struct pid_ns *ns, pid_t nr)
+{
+	struct pid_table *table = ns->table;
+	struct pid_page **page = &table->pages[nr / PAGE_PIDS];
+
+	if (*page && !(*page)->used && ns->last / PAGE_PIDS != nr / PAGE_PIDS) {
+		free(*page);
+		*page = NULL;
+	}
 }
 
 static int table_set(struct pid_ns *ns, pid_t nr, struct pid *pid)
 {
 	struct pid_table *table = ns->table;
-	struct pid ***page = &table->pages[nr / PAGE_PIDS];
+	struct pid_page **page = &table->pages[nr / PAGE_PIDS];
 
 	if (!*page) {
-		*page = calloc(PAGE_PIDS, sizeof(struct pid *));
+		*page = calloc(1, sizeof(**page));
 		if (!*page)
 			return -ENOMEM;
 	}
-	(*page)[nr % PAGE_PIDS] = pid;
+	if (pid)
+		(*page)->used++;
+	else
+		(*page)->used--;
+	(*page)->pids[nr % PAGE_PIDS] = pid;
+	forget_unused(ns, nr);
 	return 0;
 }
 
@@ -104,7 +127,7 @@ static pid_t find_free(struct pid_ns *ns)
 
 static int assign_number(struct pid *pid, struct pid_ns *ns, pid_t wanted)
 {
-	pid_t nr = wanted;
+	pid_t nr = wanted, last = ns->last;
 	int err;
 
 	if (ns->dying)
@@ -121,6 +144,7 @@ static int assign_number(struct pid *pid, struct pid_ns *ns, pid_t wanted)
 		if (!nr)
 			return -EAGAIN;
 		ns->last = nr;
+		forget_unused(ns, last);
 	}
 	err = table_set(ns, nr, pid);
 	if (err)
