@@ -3,7 +3,7 @@
  * host_has() first; the first call that finds the feature missing (ENOSYS, or a filter around us
  * that forbids the call) says so with host_lacks(), and takes the other way from then on. So
  * nothing is probed at start, and --platform-without can hide a feature from a test.
- * boot/host_features.c has the table of all of them, docs/HOSTS.md shows it.
+ * boot/host/host_features.c has the table of all of them, docs/HOSTS.md shows it.
  */
 #ifndef MOAT_BASE_HOST_H
 #define MOAT_BASE_HOST_H

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "boot/gofer.h"
+#include "boot/gofer/gofer.h"
 #include "sentry/fs/host/protocol.h"
 
 static struct gofer_mount mount = {.root_fd = -1, .directfs = true};

@@ -1,7 +1,7 @@
 /* config.json of an attacker's choice: no crash, no leak; what is accepted is complete. */
 #include <stdlib.h>
 
-#include "boot/oci.h"
+#include "boot/oci/oci.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "boot/oci_host.h"
+#include "boot/oci/oci_host.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -7,7 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "boot/state.h"
+#include "boot/oci/state.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,7 +2,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "boot/spec_wire.h"
+#include "boot/spec/spec_wire.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -2,10 +2,10 @@
 #ifndef MOAT_TOOLS_BUNDLE_H
 #define MOAT_TOOLS_BUNDLE_H
 
-#include "boot/cgroup.h"
-#include "boot/oci_host.h"
-#include "boot/sandbox.h"
-#include "boot/state.h"
+#include "boot/host/cgroup.h"
+#include "boot/oci/oci_host.h"
+#include "boot/sandbox/sandbox.h"
+#include "boot/oci/state.h"
 #include "control/client.h"
 #include "tools/moat/cli.h"
 

@@ -12,8 +12,8 @@
 
 #include "base/compiler.h"
 #include "base/host.h"
-#include "boot/host_features.h"
-#include "boot/sandbox.h"
+#include "boot/host/host_features.h"
+#include "boot/sandbox/sandbox.h"
 #include "sentry/platform/platform.h"
 #include "tools/moat/cli.h"
 

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "boot/spec.h"
+#include "boot/spec/spec.h"
 
 /* Flags before the subcommand. */
 struct cli_options {

@@ -18,9 +18,9 @@
 #include "base/compiler.h"
 #include "base/host.h"
 #include "base/log.h"
-#include "boot/hooks.h"
-#include "boot/egress.h"
-#include "boot/oci.h"
+#include "boot/oci/hooks.h"
+#include "boot/spec/egress.h"
+#include "boot/oci/oci.h"
 #include "tools/moat/bundle.h"
 
 #define EXTRA_FDS_MAX 200

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "boot/cgroup.h"
-#include "boot/hooks.h"
+#include "boot/host/cgroup.h"
+#include "boot/oci/hooks.h"
 #include "boot/net/setup.h"
 #include "tools/moat/bundle.h"
 #include "tools/moat/exec.h"

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "boot/egress.h"
+#include "boot/spec/egress.h"
 #include "boot/net/passt.h"
-#include "boot/sandbox.h"
+#include "boot/sandbox/sandbox.h"
 #include "tools/moat/cli.h"
 #include "tools/moat/do_json.h"
 #include "tools/moat/sandbox_flags.h"

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
-#include "boot/egress.h"
+#include "boot/spec/egress.h"
 #include "boot/net/egress.h"
 #include "tools/moat/bundle.h"
 

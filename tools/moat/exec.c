@@ -16,9 +16,9 @@
 
 #include "base/compiler.h"
 #include "base/log.h"
-#include "boot/oci.h"
-#include "boot/spec_wire.h"
-#include "boot/terminal.h"
+#include "boot/oci/oci.h"
+#include "boot/spec/spec_wire.h"
+#include "boot/sandbox/terminal.h"
 #include "tools/moat/exec.h"
 
 enum {

@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "boot/spec_wire.h"
-#include "boot/terminal.h"
+#include "boot/spec/spec_wire.h"
+#include "boot/sandbox/terminal.h"
 #include "control/procsync.h"
 #include "tools/moat/exec.h"
 

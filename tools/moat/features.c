@@ -7,9 +7,9 @@
 #include <jansson.h>
 
 #include "base/compiler.h"
-#include "boot/hooks.h"
-#include "boot/oci_mounts.h"
-#include "boot/oci_seccomp.h"
+#include "boot/oci/hooks.h"
+#include "boot/oci/oci_mounts.h"
+#include "boot/oci/oci_seccomp.h"
 #include "tools/moat/cli.h"
 
 static json_t *list_of(const char *(*name)(unsigned i))

@@ -11,7 +11,7 @@
 
 #include "base/compiler.h"
 #include "base/log.h"
-#include "boot/egress.h"
+#include "boot/spec/egress.h"
 #include "tools/moat/bundle.h"
 
 /* The sandbox that a container of a pod is to live in, by the annotations of CRI runtimes, or NULL.

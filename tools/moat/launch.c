@@ -8,7 +8,7 @@
 #include "base/host.h"
 #include "base/log.h"
 #include "boot/net/passt.h"
-#include "boot/sandbox.h"
+#include "boot/sandbox/sandbox.h"
 #include "sentry/platform/platform.h"
 #include "tools/moat/cli.h"
 

@@ -15,8 +15,8 @@
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/log.h"
-#include "boot/sandbox.h"
-#include "boot/state.h"
+#include "boot/sandbox/sandbox.h"
+#include "boot/oci/state.h"
 #include "tools/moat/cli.h"
 
 const struct cli_command *const cli_commands[] = {

@@ -20,7 +20,7 @@
 #include <time.h>
 
 #include "base/compiler.h"
-#include "boot/sandbox.h"
+#include "boot/sandbox/sandbox.h"
 #include "lib/launch.h"
 #include "tools/moat/cli.h"
 #include "tools/moat/pool.h"

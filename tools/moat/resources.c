@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "boot/cgroup.h"
+#include "boot/host/cgroup.h"
 #include "tools/moat/bundle.h"
 
 #define CALL_MS 30000

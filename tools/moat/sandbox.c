@@ -15,7 +15,7 @@
 #include "base/fds.h"
 #include "base/host.h"
 #include "base/log.h"
-#include "boot/sandbox.h"
+#include "boot/sandbox/sandbox.h"
 #include "sentry/platform/platform.h"
 #include "tools/moat/cli.h"
 #include "tools/moat/sandbox_flags.h"

@@ -6,8 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "boot/host_features.h"
-#include "boot/egress.h"
+#include "boot/host/host_features.h"
+#include "boot/spec/egress.h"
 #include "sentry/platform/platform.h"
 #include "tools/moat/cli.h"
 

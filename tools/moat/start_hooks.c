@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "boot/hooks.h"
+#include "boot/oci/hooks.h"
 #include "tools/moat/exec.h"
 
 struct place {

@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "boot/loader.h"
+#include "boot/loader/loader.h"
 #include "sentry/platform/systrap/systrap.h"
 
 #define HELD_STATUS 40

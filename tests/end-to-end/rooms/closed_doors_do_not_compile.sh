@@ -59,8 +59,8 @@ finds sentry/net/inet/socket.c netstack/buffer/nbuf.h
 finds_not sentry/net/inet/socket.c netstack/tcp/tcp.h
 finds_not sentry/net/inet/socket.c netstack/tcp/tcp_internal.h
 finds_not sentry/net/inet/socket.c netstack/core/core.h
-finds boot/loader.c sentry/kernel/run/kernel.h
-finds_not boot/loader.c sentry/kernel/run/run_internal.h
+finds boot/loader/loader.c sentry/kernel/run/kernel.h
+finds_not boot/loader/loader.c sentry/kernel/run/run_internal.h
 # Between parts.
 finds_not netstack/ip/ip4_input.c sentry/vfs/file.h
 finds_not base/log.c netstack/netstack.h

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "boot/egress.h"
+#include "boot/spec/egress.h"
 #include "boot/net/egress.h"
 
 static struct net_egress_config config;

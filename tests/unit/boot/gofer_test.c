@@ -18,7 +18,7 @@
 #include <cmocka.h>
 
 #include "base/compiler.h"
-#include "boot/gofer.h"
+#include "boot/gofer/gofer.h"
 #include "sentry/fs/host/protocol.h"
 #include "host_tree.h"
 

@@ -13,7 +13,7 @@
 #include <cmocka.h>
 
 #include "base/host.h"
-#include "boot/gofer.h"
+#include "boot/gofer/gofer.h"
 #include "sentry/fs/fs.h"
 #include "sentry/fs/host/host.h"
 #include "sentry/vfs/name/namei.h"

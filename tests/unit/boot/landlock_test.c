@@ -16,7 +16,7 @@
 #include <cmocka.h>
 
 #include "base/compiler.h"
-#include "boot/landlock.h"
+#include "boot/host/landlock.h"
 
 static char dir[64];
 

@@ -1,4 +1,4 @@
-/* Every example of boot/oci_properties.def is read as the table says. */
+/* Every example of boot/oci/oci_properties.def is read as the table says. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,7 +11,7 @@
 #include <jansson.h>
 
 #include "base/log.h"
-#include "boot/oci_host.h"
+#include "boot/oci/oci_host.h"
 
 enum support { DONE, PART, IGNORED, REFUSED };
 
@@ -21,7 +21,7 @@ static const struct property {
 	const char *note;
 } properties[] = {
 #define PROPERTY(path, example, support, note) {path, example, support, note},
-#include "boot/oci_properties.def"
+#include "boot/oci/oci_properties.def"
 #undef PROPERTY
 };
 

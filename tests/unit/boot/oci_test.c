@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/log.h"
-#include "boot/oci.h"
+#include "boot/oci/oci.h"
 
 static struct sandbox_spec spec;
 static char err[512];
