@@ -91,8 +91,9 @@ def main():
                 continue
             old, new = before[name], figures(pid)
             print(f"{name}: {old[0]} KiB to {new[0]} KiB, {old[1]} descriptors to {new[1]}, {old[2]} threads to {new[2]}")
-            # A descriptor more is one of the moment: an answer on its way.
-            if new[0] > old[0] + options.slack or new[1] > old[1] + 2 or new[2] > old[2] + 8:
+            # Threads of the sentry come and go with the load, and each sleeps on a pipe, which the
+            # stubs' parent shares. What leaks by the run is hundreds.
+            if new[0] > old[0] + options.slack or new[1] > old[1] + 24 or new[2] > old[2] + 8:
                 grown.append(name)
     assert any("sentry" in name for name in before), before
     if grown:

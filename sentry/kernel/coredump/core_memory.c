@@ -20,13 +20,16 @@
 /* --- which --------------------------------------------------------------------------------------
  */
 
-static bool has_own_pages(struct mm *mm, const struct core_range *c)
+static bool has_own_pages(struct thread_group *g, struct mm *mm, const struct core_range *c)
 {
 	uint8_t pages[CHUNK_PAGES];
 
 	for (uint64_t at = c->start; at < c->end; at += CHUNK) {
 		size_t n = MIN(c->end - at, CHUNK) / PAGE_SIZE;
 
+		/* The range may be terabytes of nothing. */
+		if (atomic_load(&g->core_killed))
+			return false;
 		if (platform_as_pages(mm->as, at, n, pages))
 			return true;
 		for (size_t i = 0; i < n; i++)
@@ -50,7 +53,8 @@ static bool is_named(const struct inode *inode)
 }
 
 /* c->size is the whole; what is to become of it? Linux: vma_dump_size(). */
-static uint64_t wanted(struct mm *mm, const struct core_range *c, uint32_t vm_flags, bool shared)
+static uint64_t wanted(struct thread_group *g, struct mm *mm, const struct core_range *c,
+		       uint32_t vm_flags, bool shared)
 {
 	unsigned filter = atomic_load(&mm->coredump_filter);
 	uint64_t all = c->end - c->start;
@@ -69,7 +73,7 @@ static uint64_t wanted(struct mm *mm, const struct core_range *c, uint32_t vm_fl
 	if (filter & FILTER_FILE_PRIVATE)
 		return all;
 	if ((filter & FILTER_ANON_PRIVATE) && ((c->prot & PROT_WRITE) || !(c->prot & PROT_EXEC)) &&
-	    has_own_pages(mm, c))
+	    has_own_pages(g, mm, c))
 		return all;
 	if ((filter & FILTER_ELF_HEADERS) && !c->offset && (c->prot & PROT_READ) &&
 	    begins_elf(mm, c->start))
@@ -77,7 +81,7 @@ static uint64_t wanted(struct mm *mm, const struct core_range *c, uint32_t vm_fl
 	return 0;
 }
 
-int core_ranges_get(struct mm *mm, struct core_ranges *r)
+int core_ranges_get(struct thread_group *g, struct mm *mm, struct core_ranges *r)
 {
 	struct vm_area *vma;
 	uint32_t *flags __free = NULL;
@@ -106,7 +110,7 @@ int core_ranges_get(struct mm *mm, struct core_ranges *r)
 	if (!r->all || !flags || !shared)
 		return -ENOMEM;
 	for (size_t i = 0; i < r->n; i++)
-		r->all[i].size = wanted(mm, &r->all[i], flags[i], shared[i]);
+		r->all[i].size = wanted(g, mm, &r->all[i], flags[i], shared[i]);
 	return 0;
 }
 

@@ -129,7 +129,7 @@ static bool write_dump(struct core_dump *d)
 
 	if (!name || open_core(name, &f.file))
 		return false;
-	if (!core_ranges_get(t->mm, &ranges)) {
+	if (!core_ranges_get(t->group, t->mm, &ranges)) {
 		core_notes(&notes, d, &ranges);
 		done = !notes.failed;
 		if (done)

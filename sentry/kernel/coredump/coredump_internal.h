@@ -56,8 +56,9 @@ struct core_ranges {
 	struct core_range *all;
 	size_t n;
 };
-/* The mappings of mm, and how much of each its filter wants. -ENOMEM. */
-int core_ranges_get(struct mm *mm, struct core_ranges *r);
+/* The mappings of mm, and how much of each its filter wants; ends early when a SIGKILL comes for g,
+ * whose it is. -ENOMEM. */
+int core_ranges_get(struct thread_group *g, struct mm *mm, struct core_ranges *r);
 void core_ranges_put(struct core_ranges *r);
 /* Headers, the notes, memory. 0, or -errno: the file ends before its end. */
 int core_write(struct core_file *f, struct mm *mm, const struct core_ranges *r,
