@@ -18,7 +18,9 @@
 #ifndef HAND_OVERS
 #define HAND_OVERS 3 /* of the stub, in a run */
 #endif
-#define KICKS 2
+#ifndef KICKS
+#define KICKS 1
+#endif
 #define NOBODY 0
 
 /* the slot */
