@@ -1,6 +1,6 @@
 /*
  * One context with an honest stub, and two workers, of which one may poll where the other receives,
- * while the stub loses patience with whoever polls, and the watchdog with both: every hand-over of the stub is taken once, by one of them, as what it is; no honest ring is taken
+ * while the watchdog may lose patience with both: every hand-over of the stub is taken once, by one of them, as what it is; no honest ring is taken
  * for tampering; and no hand-over is forgotten.
  *
  * Names are the code's, as in handover.pml, which leaves the numbers out and has the hostile stub.
@@ -12,8 +12,8 @@
 #define END_AWAITED 1
 #define END_RINGING 2
 #define END_HERE 3
+#define WAKE_NONE 0
 #define WAKE_DOORBELL 2
-#define WAKE_POLLED 3
 
 #ifndef HAND_OVERS
 #define HAND_OVERS 3 /* of the stub, in a run */
@@ -25,7 +25,7 @@
 
 /* the slot */
 byte turn = TURN_RESUME;
-byte wake = WAKE_POLLED;
+byte wake = WAKE_NONE;
 byte slot_seq;
 bool stub_sleeping, asleep;
 
@@ -225,7 +225,7 @@ end_idle:
 	:: owner == w ->
 		commanded = false;
 		if
-		:: leader != w -> wake = WAKE_POLLED; polls = true
+		:: leader != w -> wake = WAKE_NONE; polls = true
 		:: wake = WAKE_DOORBELL; polls = false
 		fi;
 		d_step {
@@ -244,7 +244,7 @@ poll:		if
 			:: owner != w ->
 				d_step {
 					if
-					:: wake == WAKE_POLLED -> wake = WAKE_DOORBELL
+					:: wake == WAKE_NONE -> wake = WAKE_DOORBELL
 					:: else
 					fi
 				};
@@ -257,7 +257,7 @@ poll:		if
 	od
 }
 
-/* stub/stub.c: hand_over(), ring(), sleep_turn(). Between two of them the guest runs, or a command. */
+/* stub/stub.c: hand_over(), wait_turn(). Between two of them the guest runs, or a command. */
 proctype stub_thread()
 {
 	do
@@ -267,9 +267,7 @@ proctype stub_thread()
 		turn = TURN_SENTRY;
 		if
 		:: wake != WAKE_DOORBELL
-		/* at once, or after it has polled in vain (nothing is said of `taken`, which only
-		 * saves rings) */
-		:: wake == WAKE_DOORBELL || wake == WAKE_POLLED ->
+		:: wake == WAKE_DOORBELL ->
 			do
 			:: d_step { rings = true; received = false; interrupted = false; id = 1 - id; ring_seq = slot_seq };
 				!rings;

@@ -32,10 +32,9 @@
 #define TURN_EXECUTE 5 /* make the futex call in cmd_nr, cmd_args for the guest, and go back */
 
 /* slot->wake: how the stub tells the sentry that it is its turn. */
-#define WAKE_NONE 0	/* a worker is polling turn, and then sleeps on it */
+#define WAKE_NONE 0	/* a worker is polling turn */
 #define WAKE_FUTEX 1	/* a worker sleeps on turn */
 #define WAKE_DOORBELL 2 /* the doorbell syscall, which the sentry answers when it resumes us */
-#define WAKE_POLLED 3	/* a worker is polling turn; the doorbell if it does not see it in time */
 
 /* Commands; most are syscalls that the sentry verifies through the notification. */
 #define CMD_SYSCALL 1 /* nr, args */
@@ -86,8 +85,7 @@ struct slot {
 	uint32_t kicked;
 
 	/* command */
-	uint32_t cmd;
-	uint32_t taken; /* the hand-over (seq) that a worker has last taken by polling */
+	uint32_t cmd, cmd_pad;
 	uint64_t cmd_nr;
 	uint64_t cmd_args[6];
 	int64_t cmd_result;

@@ -302,10 +302,9 @@ static void order_seen(struct platform_ctx *ctx, const struct seccomp_notif *n)
 }
 
 /*
- * A ring of a thread that has no context any more. Where a worker polls, the stub rings only if
- * that takes long, and the worker may see the event at the same moment: then what the thread has
- * said, may have ended its process, or its own context while it stays as the process's first
- * thread.
+ * A ring of a thread that has no context any more. What it rang for another worker may have seen in
+ * its turn word, and that may have ended its process, or its own context while it stays as the
+ * process's first thread.
  */
 static bool rings_late(struct listener *l, const struct seccomp_notif *n)
 {

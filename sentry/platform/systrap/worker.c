@@ -236,9 +236,9 @@ bool ctx_claim(struct platform_ctx *ctx)
 /* How a stub tells of an event that a worker polls for, or that nobody does. */
 static uint32_t event_wake(bool polled)
 {
-	if (systrap.futex_mode)
-		return polled ? WAKE_NONE : WAKE_FUTEX;
-	return polled ? WAKE_POLLED : WAKE_DOORBELL;
+	if (polled)
+		return WAKE_NONE;
+	return systrap.futex_mode ? WAKE_FUTEX : WAKE_DOORBELL;
 }
 
 /* It was kicked before it had its turn. */
@@ -324,7 +324,6 @@ static bool try_claim(struct platform_ctx *ctx, uint64_t visit)
 	    !ctx_claim_visit(ctx, visit))
 		return false;
 	ctx->seq = ctx->slot->seq;
-	__atomic_store_n(&ctx->slot->taken, ctx->seq, __ATOMIC_RELAXED);
 	as_proved(ctx->as);
 	return true;
 }

@@ -51,51 +51,39 @@ static inline void save_fs_base(struct slot *slot)
 		__asm__ volatile("rdfsbase %0" : "=r"(slot->regs.fs_base));
 }
 
-/* Polls for a while. True: the turn is another than this. */
-static bool poll_turn(struct slot *slot, uint32_t turn)
+/* Waits until the turn is another than this. */
+static void wait_turn(struct slot *slot, uint32_t turn)
 {
 	for (uint32_t i = slot->spin; i; i--) {
 		if (__atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE) != turn)
-			return true;
+			return;
 		__builtin_ia32_pause();
 	}
-	return false;
-}
-
-static void sleep_turn(struct slot *slot, uint32_t turn)
-{
 	__atomic_store_n(&slot->stub_sleeping, 1, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&slot->turn, __ATOMIC_SEQ_CST) == turn)
 		stub_syscall(SYS_futex, (long)&slot->turn, FUTEX_WAIT, turn, 0, 0, 0);
 	__atomic_store_n(&slot->stub_sleeping, 0, __ATOMIC_RELAXED);
 }
 
-static void ring(struct slot *slot, uint32_t seq)
-{
-	/* A kick that comes before the sentry has received the ring takes it back. */
-	while (stub_syscall(DOORBELL_NR, seq, 0, 0, 0, 0, 0) == -4 /* EINTR */ &&
-	       __atomic_load_n(&slot->turn, __ATOMIC_SEQ_CST) == TURN_SENTRY)
-		;
-}
-
 /* Gives the turn to the sentry and waits to get it back; returns the new turn. */
 static uint32_t hand_over(struct slot *slot)
 {
-	uint32_t seq = slot->seq + 1, wake;
+	uint32_t seq = slot->seq + 1;
 
 	slot->seq = seq;
 	__atomic_store_n(&slot->turn, TURN_SENTRY, __ATOMIC_SEQ_CST);
-	wake = __atomic_load_n(&slot->wake, __ATOMIC_SEQ_CST);
-	if (wake == WAKE_FUTEX)
+	switch (__atomic_load_n(&slot->wake, __ATOMIC_SEQ_CST)) {
+	case WAKE_FUTEX:
 		stub_syscall(SYS_futex, (long)&slot->turn, FUTEX_WAKE, 1, 0, 0, 0);
-	else if (wake == WAKE_DOORBELL)
-		ring(slot, seq);
-	if (!poll_turn(slot, TURN_SENTRY)) {
-		/* Who polls may have lost its CPU: then any other worker will do. */
-		if (wake == WAKE_POLLED && __atomic_load_n(&slot->taken, __ATOMIC_RELAXED) != seq)
-			ring(slot, seq);
-		sleep_turn(slot, TURN_SENTRY);
+		break;
+	case WAKE_DOORBELL:
+		/* A kick that comes before the sentry has received the ring takes it back. */
+		while (stub_syscall(DOORBELL_NR, seq, 0, 0, 0, 0, 0) == -4 /* EINTR */ &&
+		       __atomic_load_n(&slot->turn, __ATOMIC_SEQ_CST) == TURN_SENTRY)
+			;
+		break;
 	}
+	wait_turn(slot, TURN_SENTRY);
 	return __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE);
 }
 
@@ -598,8 +586,7 @@ void child_main(struct slot *slot, long fresh)
 		__builtin_trap();
 	}
 	slot->fast = 0;
-	if (!poll_turn(slot, TURN_NONE))
-		sleep_turn(slot, TURN_NONE);
+	wait_turn(slot, TURN_NONE);
 	obey(slot, __atomic_load_n(&slot->turn, __ATOMIC_ACQUIRE));
 	go_back(slot);
 }
