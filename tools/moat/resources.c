@@ -50,6 +50,9 @@ static int freeze_locked(const struct cli_options *options, struct state *s, boo
 		return ret;
 	s->status = pause ? STATUS_PAUSED : STATUS_RUNNING;
 	ret = state_save(options->root, s);
+	/* It goes on; it may have ended since, and whoever ran it has deleted it. */
+	if (!pause && ret == -ENOENT)
+		return 0;
 	return ret ? cli_fail("cannot save the state: %s", strerror(-ret)) : 0;
 }
 
