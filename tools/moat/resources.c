@@ -39,8 +39,6 @@ static int freeze_locked(const struct cli_options *options, struct state *s, boo
 	enum state_status status = state_status(s);
 	int ret;
 
-	if (pause && status == STATUS_STOPPED)
-		return cli_fail("container not running");
 	if (pause && status != STATUS_RUNNING)
 		return cli_fail("container not running");
 	if (!pause && status != STATUS_PAUSED)

@@ -119,9 +119,9 @@ static void describe(struct platform_ctx *ctx)
 	char state = '?';
 
 	stub_thread_stat(ctx, &state, &user_ms);
-	log_warn("stub thread %d: %s for %u ms, host state %c, %lu ms of user time; state %d, turn "
-		 "%u, "
-		 "wake %u, sleeping %u, hand-overs %u of %u, end %u; leader %d%s, %d in the guest",
+	log_warn("stub thread %d: %s for %u ms, host state %c, %lu ms of user time; state %d, "
+		 "turn %u, wake %u, sleeping %u, hand-overs %u of %u, end %u; leader %d%s, %d in "
+		 "the guest",
 		 ctx->tid,
 		 ctx->cmd_waits			 ? "owes the end of a command"
 		 : ctx_state(ctx) == CTX_EXITING ? "does not exit"
